@@ -1,0 +1,73 @@
+package work
+
+import (
+	"context"
+	"time"
+
+	"github.com/sestina-mail/sestina/internal/store"
+)
+
+// A Kind is one kind of work and who does it.
+type Kind struct {
+	Kind store.Kind
+	Name string // for logs and metrics: "delivery", "publication", "notification"
+	// Handler does the work.
+	Handler Handler
+	// Batch is how many units of a lane a worker claims at once, at least 1.
+	// Nil means 1.
+	Batch func(lane string) int
+	// Concurrency is how many workers may be in one lane at a time, at least 1.
+	// Nil means 4. Limits shared by lanes (hosts, addresses) are the handler's,
+	// see Limiter.
+	Concurrency func(lane string) int
+	// Backoff gives the wait before attempt n+1 of a unit whose result names no
+	// time, and before the next probe of a lane that failed n times in a row.
+	// Nil means Exponential(time.Second, 10*time.Minute).
+	Backoff func(n int) time.Duration
+}
+
+// A Handler does the work of one kind. Work is called concurrently for
+// different batches; all units of a batch are of one lane. It returns one
+// result per unit, in any order; a unit without a result is released. It
+// should return soon after ctx ends. A panic is logged and treated as Retry.
+type Handler interface {
+	Work(ctx context.Context, lane string, units []store.Unit) []Result
+}
+
+// A Verdict is how an attempt ended.
+type Verdict uint8
+
+// The verdicts.
+const (
+	// Retry: not done; try again at Result.Due, or after the kind's backoff
+	// when Due is zero.
+	Retry Verdict = iota
+	// Done: the unit did what it was for.
+	Done
+	// Dead: given up; the unit becomes a dead letter.
+	Dead
+	// Continue: part of the work is done (its effects are committed now); go on
+	// at once with the new payload. Burns no attempt and shows no attempt.
+	Continue
+	// Hold: the unit could not be tried because its lane is held (disabled
+	// destination, paused). Burns no attempt; the unit stays due. The lane is
+	// held until Result.Due.
+	Hold
+)
+
+// A Result is the outcome of one attempt at one unit. Result and effects are
+// committed in one command, and only while the unit still carries the token it
+// was claimed with.
+type Result struct {
+	Unit    store.Unit
+	Verdict Verdict
+	Due     time.Time // for Retry and Hold
+	Answer  string    // what the other side said, for the timeline
+	Took    time.Duration
+	Payload []byte // replaces the unit's payload when not nil
+	// LaneFault says that the lane as a whole failed (endpoint unreachable), not
+	// this unit: the lane's breaker opens. The other units of the lane wait
+	// unburned, and one unit at a time probes until one succeeds.
+	LaneFault bool
+	Effects   store.Effects
+}

@@ -66,6 +66,11 @@ func (c *Clock) Moved() <-chan struct{} {
 	return c.moved
 }
 
+// longestNap is how long SleepUntil sleeps before it looks at the clock again.
+// Timers run on the monotonic clock, which stands still while the machine is
+// suspended and does not follow a corrected wall clock.
+const longestNap = 30 * time.Second
+
 // SleepUntil waits until t, or until ctx ends or wake is signalled (wake may
 // be nil). It reports whether t was reached. A moved clock is honoured.
 func (c *Clock) SleepUntil(ctx context.Context, t time.Time, wake <-chan struct{}) bool {
@@ -75,7 +80,7 @@ func (c *Clock) SleepUntil(ctx context.Context, t time.Time, wake <-chan struct{
 		if d <= 0 {
 			return true
 		}
-		timer := time.NewTimer(d)
+		timer := time.NewTimer(min(d, longestNap))
 		select {
 		case <-timer.C:
 		case <-moved:
@@ -88,4 +93,12 @@ func (c *Clock) SleepUntil(ctx context.Context, t time.Time, wake <-chan struct{
 			return false
 		}
 	}
+}
+
+// Stopwatch starts to measure and returns a function that tells the real time
+// passed since, at full precision. It measures how long something took and is
+// not for stamping or scheduling.
+func Stopwatch() func() time.Duration {
+	start := time.Now()
+	return func() time.Duration { return time.Since(start) }
 }

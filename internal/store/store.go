@@ -22,8 +22,15 @@ var (
 	// ErrUnavailable: the database cannot take the command now (disk full or
 	// below the reserve, connection lost, shutting down). Nothing was written;
 	// the caller answers 503 or 451 and the client tries again.
-	ErrUnavailable = errors.New("storage unavailable")
+	ErrUnavailable error = unavailable{}
 )
+
+type unavailable struct{}
+
+func (unavailable) Error() string { return "storage unavailable" }
+
+// Unavailable marks the error for the edges: 503, 451.
+func (unavailable) Unavailable() bool { return true }
 
 // A Store is one engine. All methods may be called concurrently.
 type Store interface {
@@ -245,6 +252,7 @@ type QueueMessage struct {
 	ExpiresAt     time.Time
 	GroupID       string // FIFO, or fair queues
 	DedupID       string // FIFO: set means deduplicated for DedupWindow
+	DedupPerGroup bool   // DedupID counts within GroupID only (not stored with the row)
 	Sender        string
 	Receives      int
 	FirstReceived time.Time // zero until received
@@ -377,7 +385,11 @@ type QueueSent struct {
 // ReceiveQueued takes up to Max visible messages and hides them for
 // Visibility. FIFO: in order of Seq, never from a group that has a hidden,
 // undeleted message (delayed ones excepted), several of one group in order.
-// A message already received MaxReceives times moves to DeadLetter instead.
+// A message already received MaxReceives times moves to DeadLetter instead, and
+// the next one is looked at, until Max messages are taken or none is left. A
+// moved message keeps MessageID, SentAt, Receives and FirstReceived, is visible
+// at once and expires at SentAt+DeadLetterRetention; with FIFO it gets a new
+// Seq, and SentAt is Now. Messages past ExpiresAt are passed over.
 type ReceiveQueued struct {
 	Queue       sestina.ID
 	Max         int
@@ -387,6 +399,9 @@ type ReceiveQueued struct {
 	MaxReceives int        // 0: no dead-letter queue
 	DeadLetter  sestina.ID // queue id
 	SourceARN   string     // recorded on dead letters
+	// DeadLetterRetention is the retention period of DeadLetter. Zero leaves
+	// ExpiresAt as it is.
+	DeadLetterRetention time.Duration
 
 	Messages []QueueMessage // result
 }
@@ -398,11 +413,13 @@ type Receipt struct {
 }
 
 // DeleteQueued deletes received messages. Deleting what is gone is no fault.
-// With Strict (FIFO) a receipt that is not the newest deletes nothing.
+// With Strict (FIFO) a receipt that is not the newest deletes nothing, nor does
+// one of a message that became visible again at or before Now.
 type DeleteQueued struct {
 	Queue    sestina.ID
 	Receipts []Receipt
 	Strict   bool
+	Now      time.Time
 
 	Deleted []bool // result: whether the message is gone now
 }
@@ -414,7 +431,8 @@ type HideQueued struct {
 	Until    []time.Time // per receipt
 	Now      time.Time
 
-	InFlight []bool // result: false when the message is gone or not hidden
+	InFlight []bool // result: false when the message is gone, not hidden, or received again since
+	Gone     []bool // result: whether there is no such message
 }
 
 // PurgeQueued deletes all messages of a queue, in chunks; a message move task
@@ -427,14 +445,25 @@ type PurgeQueued struct {
 
 // MoveQueued moves up to Max visible messages from one queue to another (to
 // the source queue recorded on each, when To is zero and Sources maps the ARN).
+// A moved message is a new one: it gets the next of MessageIDs, a new Seq,
+// SentAt and VisibleAt Now, ExpiresAt Now plus its new queue's Retention, no
+// receives and no SourceQueue. It is not deduplicated.
 type MoveQueued struct {
-	From    sestina.ID
-	To      sestina.ID
-	Sources map[string]sestina.ID
-	Max     int
-	Now     time.Time
+	From      sestina.ID
+	To        sestina.ID
+	Sources   map[string]sestina.ID
+	Retention map[sestina.ID]time.Duration // by destination; zero leaves ExpiresAt as it is
+	// MessageIDs are the ids that moved messages get, at least Max of them;
+	// nil leaves them as they are.
+	MessageIDs []string
+	Max        int
+	Now        time.Time
 
 	Moved int // result
+	// Blocked is set when the move ended at a message whose source queue is not
+	// in Sources: the ARN recorded on that message, or "" inside a non-nil
+	// pointer when there is none. It stays where it is.
+	Blocked *string
 }
 
 func (*Write) command()         {}

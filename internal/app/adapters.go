@@ -1,0 +1,86 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/sestina-mail/sestina/internal/accept"
+	"github.com/sestina-mail/sestina/internal/message"
+	"github.com/sestina-mail/sestina/internal/smtpd"
+	"github.com/sestina-mail/sestina/internal/store"
+	"github.com/sestina-mail/sestina/internal/svc/sns"
+	"github.com/sestina-mail/sestina/internal/svc/sqs"
+)
+
+// The adapters join parts that declare what they need and do not import each
+// other.
+
+// maxMessage is the largest message by SMTP, in bytes. ses-guide:quotas
+const maxMessage = 40 << 20
+
+// smtpDoor lets smtpd hand messages to accept.
+type smtpDoor struct{ door *accept.Door }
+
+func (d smtpDoor) AcceptSMTP(ctx context.Context, s smtpd.Session, from string, to []string, data []byte) (string, error) {
+	return d.door.Accept(ctx, accept.Submission{
+		Scope: s.Scope, Operation: "SendSmtpEmail", UserName: s.UserName, SourceIP: s.RemoteIP, TLSVersion: s.TLSVersion,
+		Source: from, Destinations: to, ReturnPath: from, Raw: data, MaxBytes: maxMessage,
+	})
+}
+
+// queues lets sns put messages into queues.
+type queues struct{ sqs *sqs.Service }
+
+func (q queues) QueueMessage(arn string, body []byte, attrs map[string]sns.QueueAttribute, groupID, dedupID string, now time.Time) (store.QueueMessage, error) {
+	list := make([]sqs.Attribute, 0, len(attrs))
+	for name, v := range attrs {
+		list = append(list, sqs.Attribute{Name: name, DataType: v.DataType, StringValue: v.StringValue, BinaryValue: v.BinaryValue})
+	}
+	return q.sqs.Row(arn, body, list, groupID, dedupID, now)
+}
+
+// mailer lets sns send to email subscriptions.
+type mailer struct{ door *accept.Door }
+
+func (m mailer) Compose(ctx context.Context, n sns.Mail) (store.Effects, error) {
+	from, err := message.ParseAddress(n.From)
+	if err != nil {
+		return store.Effects{}, fmt.Errorf("sender of topic mail: %w", err)
+	}
+	to, err := message.ParseAddress(n.To)
+	if err != nil {
+		return store.Effects{}, fmt.Errorf("recipient of topic mail: %w", err)
+	}
+	return m.door.Notice(ctx, n.Scope, message.Simple{
+		From: from, To: []message.Address{to}, Subject: message.Content{Data: n.Subject, Charset: "UTF-8"},
+		Text: &message.Content{Data: n.Text, Charset: "UTF-8"},
+	})
+}
+
+// refusePrivate is a net.Dialer.Control that lets connections reach public
+// addresses only: subscriptions and other outgoing HTTP must not be a way into
+// the network Sestina runs in. It sees the address after name resolution, so
+// neither redirects nor changing DNS answers get around it.
+func refusePrivate(_, address string, _ syscall.RawConn) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("refused to connect to %s: %w", address, err)
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return fmt.Errorf("refused to connect to %s: %w", address, err)
+	}
+	ip = ip.Unmap()
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || sharedAddressSpace.Contains(ip) {
+		return fmt.Errorf("refused to connect to %s: not a public address (allow with --allow-private)", ip)
+	}
+	return nil
+}
+
+// sharedAddressSpace is used inside carriers' and clouds' networks.
+// rfc6598#7
+var sharedAddressSpace = netip.MustParsePrefix("100.64.0.0/10")

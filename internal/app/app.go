@@ -88,6 +88,9 @@ func New(ctx context.Context, cfg config.Config, version string, log *slog.Logge
 	if err = a.cache.Load(ctx); err != nil {
 		return nil, err
 	}
+	if err = a.sns.Load(ctx); err != nil {
+		return nil, err
+	}
 	a.restoreClock()
 	return a, nil
 }
@@ -209,13 +212,21 @@ func (a *App) noticeDomain() string {
 	return "sns." + a.cfg.Region + ".amazonaws.com"
 }
 
-func (a *App) newDeliver(sets *store.Documents[sestina.ConfigurationSet], outbox *publish.Outbox) (err error) {
+func (a *App) newDeliver(sets *store.Documents[sestina.ConfigurationSet], outbox *publish.Outbox) error {
 	var transport deliver.Transport = &deliver.Inbox{Clock: a.clock}
 	if a.cfg.Relay != "" {
-		if a.relay, err = deliver.NewRelay(a.cfg.Relay, deliver.RelayOptions{Store: a.store, Clock: a.clock, Hostname: a.cfg.Hostname}); err != nil {
+		o, err := deliver.ParseRelayURL(a.cfg.Relay)
+		if err != nil {
 			return err
 		}
+		o.Clock, o.HelloName, o.Timeouts = a.clock, a.cfg.Hostname, deliver.ServeTimeouts()
+		if a.cfg.Mode == config.Dev {
+			o.Timeouts = deliver.DevTimeouts()
+		}
+		a.relay = deliver.NewRelay(o)
 		transport = a.relay
+	} else if a.cfg.Mode == config.Serve {
+		return errors.New("serve needs --relay in this version: it does not deliver to MX hosts itself yet")
 	}
 	a.deliver = deliver.New(deliver.Options{
 		Store: a.store, Sets: sets, Outbox: outbox, Clock: a.clock, Logger: a.log, Transport: transport,
@@ -276,7 +287,7 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 	defer stopWork()
 	background, doors := &errgroup.Group{}, &errgroup.Group{}
 	background.Go(func() error { return a.engine.Run(work) })
-	background.Go(func() error { return a.sqs.Run(work) })
+	background.Go(func() error { a.sqs.Run(work); return nil })
 	background.Go(func() error { a.sweep(work); return nil })
 	background.Go(func() error { // the key is made while the first requests come in
 		if err := a.sns.EnsureKey(work); err != nil && work.Err() == nil {
@@ -343,7 +354,7 @@ func (a *App) Close() error {
 		a.sns.Close()
 	}
 	if a.relay != nil {
-		a.relay.Close()
+		_ = a.relay.Close() // says QUIT; the other side may be gone
 	}
 	if a.store == nil {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sestina-mail/sestina/internal/config"
+	"github.com/sestina-mail/sestina/internal/deliver"
 	"github.com/sestina-mail/sestina/internal/ownapi"
 	"github.com/sestina-mail/sestina/internal/sestina"
 	"github.com/sestina-mail/sestina/internal/store"
@@ -82,15 +83,15 @@ func (a *App) newOwnAPI(sets *store.Documents[sestina.ConfigurationSet]) *ownapi
 		o.Reset = a.reset
 		o.Advance = a.advance
 		o.Simulate = func(ctx context.Context, m *store.Message, kind, recipient string) error {
-			effects, err := a.deliver.Simulate(ctx, m, kind, recipient)
+			effects, err := a.deliver.Simulate(ctx, m, deliver.Cause(kind), recipient)
 			if err != nil {
 				return err
 			}
 			return a.store.Do(ctx, &store.Write{Effects: effects})
 		}
 	} else {
-		o.Authorize = func(r *http.Request) error {
-			_, err := a.mux.Authenticate(r, "sestina")
+		o.Authorize = func(w http.ResponseWriter, r *http.Request) error {
+			_, err := a.mux.Authenticate(w, r, "sestina", ownapi.MaxBody)
 			return err
 		}
 	}

@@ -30,11 +30,10 @@ func decodeCBOR(s *service, shape int32, data []byte, out reflect.Value) error {
 	if it.isBreak() {
 		return errCBOR
 	}
-	if it.isNull() {
-		return nil
-	}
-	if err := d.value(shape, it, out, 0); err != nil {
-		return err
+	if !it.isNull() {
+		if err := d.value(shape, it, out, 0); err != nil {
+			return err
+		}
 	}
 	if d.pos < len(data) {
 		return errCBOR

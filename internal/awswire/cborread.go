@@ -61,13 +61,16 @@ func (i item) isNull() bool {
 
 // item consumes the head of the next data item, without tags.
 func (r *cborReader) item() (item, error) {
-	for {
+	for tagged := false; ; tagged = true {
 		it, err := r.head()
-		if err != nil || it.major != cborTag {
+		if err != nil {
 			return it, err
 		}
-		if it.indefinite() {
+		if tagged && it.isBreak() {
 			return it, errCBOR
+		}
+		if it.major != cborTag {
+			return it, nil
 		}
 	}
 }

@@ -284,7 +284,10 @@ func formValue(s *service_, shape int32, flattened bool, v reflect.Value, name s
 	sh := &s.Shapes[shape]
 	switch sh.Kind {
 	case awsapi.KindStructure:
-		encodeForm(s, shape, v, name+".", out)
+		n := len(out)
+		if encodeForm(s, shape, v, name+".", out); len(out) == n {
+			out.Set(name, "")
+		}
 	case awsapi.KindList:
 		if v.Len() == 0 {
 			out.Set(name, "")

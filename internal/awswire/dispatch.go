@@ -70,7 +70,7 @@ func (x *exchange) isREST(sig *signature) bool {
 	}
 	name := ""
 	switch {
-	case (scope == "ses" || scope == "") && strings.HasPrefix(path, "/v2/"):
+	case strings.HasPrefix(path, "/v2/email/"), scope == "ses" && strings.HasPrefix(path, "/v2/"):
 		name = "sesv2"
 	case scope == "ses" && strings.HasPrefix(path, "/v1/email"):
 		return true // the retired Pinpoint Email API: REST, but not ours

@@ -299,7 +299,9 @@ func sdkCalls(cfg aws.Config) map[string]func(context.Context) error {
 			out, err := sdkcloudwatch.NewFromConfig(cfg).GetMetricStatistics(ctx, &sdkcloudwatch.GetMetricStatisticsInput{
 				Namespace: aws.String("N"), MetricName: aws.String("m"), Period: aws.Int32(60), StartTime: &testTime, EndTime: &testTime,
 			})
-			return check(err, func() error { return same(out.Datapoints[0].Timestamp.Equal(testTime) && *out.Datapoints[0].Sum == 3, true) })
+			return check(err, func() error {
+				return same(out.Datapoints[0].Timestamp.Equal(testTime) && *out.Datapoints[0].Sum == 3, true)
+			})
 		},
 		"firehose.PutRecord": func(ctx context.Context) error {
 			out, err := sdkfirehose.NewFromConfig(cfg).PutRecord(ctx, &sdkfirehose.PutRecordInput{

@@ -123,7 +123,7 @@ func (r *Rule) matchesEnhanced(status string) bool {
 		}
 		ok := true
 		for i := range want {
-			ok = ok && (want[i] == "*" || want[i] == got[i])
+			ok = ok && (want[i] == got[i] || want[i] == "*" && (i > 0 || got[0] != "2"))
 		}
 		if ok {
 			return true

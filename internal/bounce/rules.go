@@ -36,8 +36,8 @@ type Rule struct {
 	Name string
 	// Codes are reply codes; x stands for any digit: "552", "45x".
 	Codes []string
-	// Enhanced are enhanced status codes; a part that is * stands for any
-	// number: "*.2.2", "5.7.*".
+	// Enhanced are enhanced status codes; * stands for any number, as the class
+	// for both failures: "*.2.2", "5.7.*".
 	Enhanced []string
 	// Text are patterns, one of which must be in the text of the reply, case
 	// ignored. * stands for anything within the reply.

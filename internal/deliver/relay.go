@@ -143,12 +143,10 @@ func (r *Relay) Limits() Limits { return Limits{Batch: 1, Concurrency: r.o.LaneC
 // recipient has an answer; when a kept connection turns out dead it begins
 // anew on a fresh one, once.
 func (r *Relay) Deliver(ctx context.Context, j Job) (Report, error) {
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-ctx.Done():
-		return Report{}, nil
+	if !r.acquire(ctx) {
+		return Report{Busy: ctx.Err() == nil}, nil
 	}
+	defer func() { <-r.slots }()
 	var rep Report
 	var s *session
 	left, fresh := j.Recipients, false
@@ -199,6 +197,19 @@ func (r *Relay) Deliver(ctx context.Context, j Job) (Report, error) {
 	}
 	r.keep(s)
 	return rep, nil
+}
+
+// acquire waits for a free connection, but not for long: meanwhile it keeps a
+// worker from other work.
+func (r *Relay) acquire(ctx context.Context) bool {
+	wait, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	select {
+	case r.slots <- struct{}{}:
+		return true
+	case <-wait.Done():
+		return false
+	}
 }
 
 // report adds what a failure means for recipients. s is nil when there was no
@@ -340,7 +351,8 @@ func (r *Relay) authenticate(s *session) *failure {
 	}
 	for i, a := range answers {
 		rep, f := s.cmd(s.t.Command, a, "the reply to AUTH")
-		if f == nil && (rep.code == 334) != (i < len(answers)-1) {
+		last := i == len(answers)-1
+		if f == nil && (last && !rep.positive() || !last && rep.code != 334) {
 			f = refusal(rep)
 			f.outcome.Kind = bounce.Deferred
 		}

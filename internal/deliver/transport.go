@@ -27,6 +27,9 @@ type Report struct {
 	// LaneFault says that the next host as a whole did not serve: others on the
 	// way to it would fare no better now.
 	LaneFault bool
+	// Busy says that the transport has no place for the job now; nothing was
+	// tried.
+	Busy bool
 }
 
 // Limits say how a transport wants to be used.

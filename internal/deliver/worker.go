@@ -69,14 +69,18 @@ func New(o Options) *Worker {
 	return &Worker{o: o}
 }
 
+// maxProbe is the longest wait between two probes of a host that does not
+// serve: what expires meanwhile is bounced that late at most.
+const maxProbe = 5 * time.Minute
+
 // Kind describes deliveries to the work engine. The breaker of a lane probes by
-// the retry schedule.
+// the retry schedule, but at least every five minutes.
 func (w *Worker) Kind() work.Kind {
 	return work.Kind{
 		Kind: store.KindDelivery, Name: "delivery", Handler: w,
 		Batch:       func(lane string) int { return w.transport(lane).Limits().Batch },
 		Concurrency: func(lane string) int { return w.transport(lane).Limits().Concurrency },
-		Backoff:     w.o.Schedule.Delay,
+		Backoff:     func(n int) time.Duration { return min(w.o.Schedule.Delay(n), maxProbe) },
 	}
 }
 
@@ -105,6 +109,9 @@ func (w *Worker) Work(ctx context.Context, lane string, units []store.Unit) []wo
 	}
 	return results
 }
+
+// busyRest is how long a lane rests that found all connections in use.
+const busyRest = 250 * time.Millisecond
 
 // An attempt is what is known while a unit is worked on.
 type attempt struct {
@@ -161,7 +168,10 @@ func (w *Worker) deliver(ctx context.Context, lane string, u store.Unit) (work.R
 	if err != nil {
 		return w.ownFault(ctx, a, "send the message", err)
 	}
-	if len(rep.Outcomes) == 0 {
+	switch {
+	case rep.Busy:
+		return work.Result{Verdict: work.Busy, Due: w.o.Clock.Now().Add(busyRest)}, true
+	case len(rep.Outcomes) == 0:
 		return work.Result{}, false
 	}
 	return w.settle(ctx, a, rep)

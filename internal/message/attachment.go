@@ -60,8 +60,8 @@ func (m *Message) checkParts() error {
 	switch {
 	case names.err != nil:
 		return names.err
-	case *w.total > maxParts:
-		return refuse("Message has more than %d MIME parts", maxParts)
+	case w.tooMany():
+		return tooManyParts()
 	case w.tooDeep:
 		return refuse("MIME parts are nested more than %d deep", maxDepth)
 	case w.missingBoundary:
@@ -69,6 +69,8 @@ func (m *Message) checkParts() error {
 	}
 	return nil
 }
+
+func tooManyParts() error { return refuse("Message has more than %d MIME parts", maxParts) }
 
 // structureHeader returns the header fields that a walk needs.
 func (m *Message) structureHeader() []byte {

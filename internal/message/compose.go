@@ -220,6 +220,9 @@ func buildTree(s Simple) (*node, error) {
 	} else if s.HTML != nil {
 		rootType = "text/html"
 	}
+	if len(s.Attachments) > maxParts-5 { // two texts and up to three multiparts
+		return nil, tooManyParts()
+	}
 	var inline, attached []*node
 	for _, a := range s.Attachments {
 		n, err := attachmentNode(a)

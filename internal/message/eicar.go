@@ -73,8 +73,10 @@ var errFound = errors.New("found")
 // ScanEICAR reports whether the EICAR test string occurs anywhere in the
 // message: in a decoded MIME part, also of an attached message, or in the
 // message as it stands, however malformed its structure. part says where; it is
-// zero (index 0, no name) for a find outside every part. Size is not filled in.
-// Memory is bounded; err comes only from r.
+// zero (index 0, no name) for a find outside every part. Its Size is not filled
+// in, and its Index counts the parts of attached messages, unlike that of Parts.
+// Parts beyond 500, which Check refuses, are scanned as they stand only. Memory
+// is bounded; err comes only from r.
 func ScanEICAR(r io.Reader) (found bool, part PartInfo, err error) {
 	var scan eicarScan
 	var raw matcher

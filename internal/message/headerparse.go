@@ -9,7 +9,7 @@ import "bytes"
 // Strict parsing refuses what SES refuses. Otherwise (in MIME parts, which are
 // only looked at) broken lines are skipped and the limits end the header.
 func parseHeader(raw []byte, strict bool) (h Header, rest []byte, err error) {
-	h.fields = make([]field, 0, 16)
+	h.fields = make([]field, 0, min(24, 1+len(raw)/48))
 	var cur fieldSpan
 	size := 0
 	for rest = raw; len(rest) > 0; {
@@ -120,7 +120,7 @@ func (s *fieldSpan) open(msg, line, text []byte, colon int) {
 
 func (s *fieldSpan) add(line, text []byte) {
 	clean := len(line) == len(text)+2 && line[len(line)-1] == '\n' && bytes.IndexByte(text, '\r') < 0 && bytes.IndexByte(text, 0) < 0
-	blank := len(bytes.TrimLeft(text, " \t\r")) == 0
+	blank := len(bytes.TrimLeft(text, " \t\r\x00")) == 0
 	if s.clean && clean && !blank {
 		s.raw = s.from[:len(s.raw)+len(line)]
 		return

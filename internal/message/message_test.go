@@ -179,6 +179,7 @@ func TestCheck(t *testing.T) {
 		"PDF":                 {fmt.Sprintf(mixed, "Content-Disposition: attachment; filename=exe.pdf"), ""},
 		"NoExtension":         {fmt.Sprintf(mixed, "Content-Disposition: attachment; filename=exe"), ""},
 		"TooManyParts":        {fmt.Sprintf(mixed, "\nx"+strings.Repeat("\n--b\n\nx", 500)), "Message has more than 500 MIME parts"},
+		"ManyParts":           {fmt.Sprintf(mixed, "\nx"+strings.Repeat("\n--b\n\nx", 499)), ""},
 		"TooDeep":             {"From: a@x.y\n" + fmt.Sprintf(nest, nums...), "MIME parts are nested more than 50 deep"},
 		"AttachedMailNoStart": {fmt.Sprintf(mixed, "Content-Type: message/rfc822\n\nContent-Type: multipart/mixed; boundary=q\n\n"), ""},
 	} {
@@ -450,7 +451,7 @@ func bareLineEnd(b []byte) bool {
 func FuzzRewrite(f *testing.F) {
 	for _, s := range []string{
 		crlf(submitted), submitted, "From: a@b\rBcc: c@d\r\n\r\nx", "From: a@b\r\n \r\nBcc: x\r\n\r\n", "\x00:\x00", "A:\r\r\r\n\r\r\n\r",
-		"bcc : x\n\ny", "From:a\n\n.\r\n.\n.\r", "x", "A: b\nhello: there you\nC", "0:\r\r",
+		"bcc : x\n\ny", "From:a\n\n.\r\n.\n.\r", "x", "A: b\nhello: there you\nC", "0:\r\r", "A: b\r\n \x00",
 	} {
 		f.Add([]byte(s))
 	}
@@ -527,11 +528,14 @@ func FuzzParseTags(f *testing.F) {
 
 // benchMessage is a 5 KB message as a library makes it.
 func benchMessage() []byte {
-	return []byte(crlf(strings.TrimSuffix(submitted, "\n\nHello\n")+"\nContent-Type: multipart/alternative; boundary=\"b1\"\n\n") +
-		"--b1\r\nContent-Type: text/plain\r\n\r\n" + strings.Repeat("A line of text that is seventy characters long, more or less, I think\r\n", 30) +
-		"\r\n--b1\r\nContent-Type: text/html\r\n\r\n" + strings.Repeat("<p>A line of text that is about seventy characters long, I think</p>\r\n", 30) + "\r\n--b1--\r\n")
+	head := strings.TrimSuffix(submitted, "\n\nHello\n") + "\nContent-Type: multipart/alternative; boundary=\"b1\"\n\n"
+	text := strings.Repeat("A line of text that is seventy characters long, more or less, I think\n", 30)
+	html := strings.Repeat("<p>A line of text that is about seventy characters long, I think</p>\n", 30)
+	return []byte(crlf(head + "--b1\nContent-Type: text/plain\n\n" + text + "\n--b1\nContent-Type: text/html\n\n" + html + "\n--b1--\n"))
 }
 
+// BenchmarkRewrite is all that happens to the bytes of a 5 KB message between
+// submission and the store.
 func BenchmarkRewrite(b *testing.B) {
 	raw := benchMessage()
 	b.SetBytes(int64(len(raw)))
@@ -544,12 +548,39 @@ func BenchmarkRewrite(b *testing.B) {
 		if err := m.Check(); err != nil {
 			b.Fatal(err)
 		}
-		m.Header.EventFields()
-		m.Header.Common()
 		m.Take()
 		m.Stamp(testID, "eu-west-1", testTime)
 		if len(m.Bytes()) == 0 {
 			b.Fatal("empty")
+		}
+	}
+}
+
+// BenchmarkEventHeaders makes the headers of an event record from it.
+func BenchmarkEventHeaders(b *testing.B) {
+	m, err := Parse(benchMessage())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if fields, _ := m.Header.EventFields(); len(fields) == 0 {
+			b.Fatal("empty")
+		}
+		if m.Header.Common().Subject == "" {
+			b.Fatal("empty")
+		}
+	}
+}
+
+// BenchmarkParseLarge splits a clean 40 MB message.
+func BenchmarkParseLarge(b *testing.B) {
+	raw := append([]byte("From: a@b.c\r\n\r\n"), bytes.Repeat([]byte(strings.Repeat("x", 76)+"\r\n"), 40<<20/78)...)
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse(raw); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

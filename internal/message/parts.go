@@ -21,7 +21,7 @@ type PartInfo struct {
 type View struct {
 	Text        string // the first text/plain part that is no attachment
 	HTML        string // the first text/html part that is no attachment
-	Truncated   bool   // Text or HTML was cut, or attachments are missing from the list
+	Truncated   bool   // Text or HTML was cut, or the message has more than 500 parts
 	Attachments []PartInfo
 }
 
@@ -33,12 +33,14 @@ var ErrNoPart = errors.New("the message has no such part")
 
 // Parts reads a message and returns its texts and the list of its attachments.
 // It takes broken mail as it is and never fails because of it; err comes only
-// from r. At most 2 MiB of each text and 500 attachments are returned.
+// from r. At most 2 MiB of each text and 500 parts are looked at.
 func Parts(r io.Reader) (View, error) {
 	var c collector
-	if err := newWalker(&c, false).walk(r); err != nil {
+	w := newWalker(&c, false)
+	if err := w.walk(r); err != nil {
 		return View{}, fmt.Errorf("read message parts: %w", err)
 	}
+	c.view.Truncated = w.tooMany()
 	for _, t := range []*textSink{c.text, c.html} {
 		if t != nil {
 			c.view.Truncated = c.view.Truncated || t.cut
@@ -88,12 +90,8 @@ func (c *collector) part(e *entity) sink {
 			return *slot
 		}
 	}
-	if e.index == 0 && e.kind != "text/plain" && strings.HasPrefix(e.kind, "multipart/") {
+	if e.index == 0 && strings.HasPrefix(e.kind, "multipart/") {
 		return nil // a multipart that cannot be read is no attachment
-	}
-	if len(c.view.Attachments) >= maxParts {
-		c.view.Truncated = true
-		return nil
 	}
 	c.view.Attachments = append(c.view.Attachments, e.info())
 	return &sizeSink{c: c, i: len(c.view.Attachments) - 1}

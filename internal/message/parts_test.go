@@ -78,7 +78,11 @@ func TestPartsBounds(t *testing.T) {
 		t.Errorf("%d bytes of text, %v, %v", len(v.Text), v.Truncated, err)
 	}
 	v, err = Parts(strings.NewReader("Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\n\nx\n", 2000)))
-	if err != nil || !v.Truncated || len(v.Attachments) != 500 {
+	if err != nil || !v.Truncated || v.Text != "x" || len(v.Attachments) != 499 {
+		t.Errorf("%d attachments, %v, %v", len(v.Attachments), v.Truncated, err)
+	}
+	v, err = Parts(strings.NewReader("Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\n\nx\n", 500)))
+	if err != nil || v.Truncated || len(v.Attachments) != 499 {
 		t.Errorf("%d attachments, %v, %v", len(v.Attachments), v.Truncated, err)
 	}
 	if _, err := Parts(iotest.ErrReader(io.ErrUnexpectedEOF)); !errors.Is(err, io.ErrUnexpectedEOF) {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Limits of the MIME structure. 500 parts is the documented number; the depth
-// is ours. ses-guide:quotas
+// Limits of the MIME structure. SES takes 500 parts (the message itself is not
+// counted); the depth is ours. ses-guide:quotas
 const (
 	maxParts = 500
 	maxDepth = 50
@@ -82,7 +82,7 @@ func newWalker(v visitor, descend bool) *walker {
 
 // Write takes the next bytes of the message. It never fails.
 func (w *walker) Write(p []byte) (int, error) {
-	for rest := p; len(rest) > 0; {
+	for rest := p; len(rest) > 0 && !w.tooMany(); {
 		n := bytes.IndexByte(rest, '\n') + 1
 		switch {
 		case n > 0 && len(w.carry) == 0:
@@ -108,13 +108,17 @@ func (w *walker) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// tooMany reports whether there were more parts than are looked at. The walk
+// sees nothing of what follows.
+func (w *walker) tooMany() bool { return *w.total > maxParts+1 }
+
 // close ends the message and the parts that are still open.
 func (w *walker) close() {
 	if len(w.carry) > 0 {
 		w.line(w.carry)
 		w.carry = nil
 	}
-	if w.inHeader {
+	if w.inHeader && !w.tooMany() {
 		w.beginEntity()
 	}
 	w.write(w.pendingEOL)
@@ -208,6 +212,9 @@ func (w *walker) beginEntity() {
 	e := w.readEntity()
 	w.header, w.inHeader, w.digest = w.header[:0], false, false
 	*w.total++
+	if w.tooMany() {
+		return
+	}
 	if e.depth >= maxDepth {
 		w.tooDeep = true
 	} else if strings.HasPrefix(e.kind, "multipart/") {

@@ -60,10 +60,14 @@ var wordDecoder = mime.WordDecoder{CharsetReader: func(charset string, r io.Read
 	return strings.NewReader(decodeCharset(b, charset)), nil
 }}
 
+// maxWords is the longest text whose encoded words are decoded: far more than
+// the longest subject, and little enough for the quadratic worst case.
+const maxWords = 16 << 10
+
 // decodeWords decodes the encoded words in s and leaves everything else,
 // broken ones included, as it is. rfc2047
 func decodeWords(s string) string {
-	if !strings.Contains(s, "=?") {
+	if len(s) > maxWords || !strings.Contains(s, "=?") {
 		return s
 	}
 	out, err := wordDecoder.DecodeHeader(s)

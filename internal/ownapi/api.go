@@ -37,7 +37,7 @@ type Options struct {
 	SubscriptionName func(id sestina.ID) string
 	// Authorize checks a call in serve and returns an error to refuse it. Nil
 	// (dev) lets unsigned calls in and guards by Host and Origin.
-	Authorize func(r *http.Request) error
+	Authorize func(w http.ResponseWriter, r *http.Request) error
 	// Hosts are host names under which the API may be called in dev, besides
 	// loopback names and addresses.
 	Hosts []string
@@ -98,7 +98,7 @@ func (a *API) routes() map[string]handler {
 
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := a.guard(r); err != nil {
+	if err := a.guard(w, r); err != nil {
 		writeError(w, err)
 		return
 	}
@@ -108,9 +108,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // guard refuses what must not reach the API: in serve what Authorize refuses,
 // in dev a Host that is not ours (DNS rebinding) and an Origin that is not the
 // Host (another site's page).
-func (a *API) guard(r *http.Request) error {
+func (a *API) guard(w http.ResponseWriter, r *http.Request) error {
 	if a.Authorize != nil {
-		return a.Authorize(r)
+		return a.Authorize(w, r)
 	}
 	if !a.ownHost(r.Host) {
 		return &refusal{http.StatusForbidden, "ForeignHost", fmt.Sprintf("The host %q is not one of this server's: call it by its address, or set public-url.", r.Host)}

@@ -14,11 +14,11 @@ import (
 	"github.com/sestina-mail/sestina/internal/store"
 )
 
-// maxControlBody is the size of a JSON body of this API, in bytes.
-const maxControlBody = 64 << 10
+// MaxBody is the size of a JSON body of this API, in bytes.
+const MaxBody = 64 << 10
 
 func readBody(r *http.Request, v any) error {
-	dec := json.NewDecoder(io.LimitReader(r.Body, maxControlBody))
+	dec := json.NewDecoder(io.LimitReader(r.Body, MaxBody))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil && !errors.Is(err, io.EOF) {
 		return badRequest("The body is not the JSON this call takes: %s.", err)
@@ -33,7 +33,8 @@ func (a *API) postReset(_ http.ResponseWriter, r *http.Request) (any, error) {
 	return struct{}{}, nil
 }
 
-var simulations = []string{"bounce", "complaint", "delay", "open", "click", "unsubscribe"}
+// simulations are the outcomes that can be caused.
+var simulations = []string{"bounce", "complaint", "delay"}
 
 func (a *API) postSimulate(_ http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
@@ -44,7 +45,7 @@ func (a *API) postSimulate(_ http.ResponseWriter, r *http.Request) (any, error) 
 		return nil, err
 	}
 	if !slices.Contains(simulations, in.Type) {
-		return nil, badRequest("type must be one of bounce, complaint, delay, open, click and unsubscribe, not %q.", in.Type)
+		return nil, badRequest("type must be bounce, complaint or delay, not %q.", in.Type)
 	}
 	m, err := a.messageOf(r)
 	if err != nil {

@@ -31,15 +31,16 @@ type conn struct {
 	lib *smtp.Conn
 
 	mu        sync.Mutex
-	deadline  time.Time // of the current command, before it is extended
-	received  int64     // bytes since the deadline was set
-	commands  int       // since the last accepted message
-	failures  int       // of AUTH
-	busy      bool      // between an accepted MAIL and the end of its transaction
-	receiving bool      // a message is being read
-	probing   bool      // reads must not touch the network
-	bye       *smtp.SMTPError
-	dead      error // why nothing is read any more
+	deadline  time.Time       // of the current command, before it is extended
+	received  int64           // bytes since the deadline was set
+	commands  int             // since the last accepted message
+	failures  int             // of AUTH
+	busy      bool            // between an accepted MAIL and the end of its transaction
+	receiving bool            // a message is being read
+	probing   bool            // reads must not touch the network
+	bye       *smtp.SMTPError // the last reply of the connection
+	patient   bool            // bye waits for the end of the transaction
+	dead      error           // why nothing is read any more
 }
 
 func newConn(nc net.Conn, s *Server, implicitTLS bool) *conn {
@@ -63,20 +64,27 @@ func under(nc net.Conn) *conn {
 // line, in its own goroutine. An error makes it end the connection.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
-	if c.commands++; c.commands > maxCommands && c.bye == nil {
-		c.bye = reply(421, "Too many commands without a message")
+	if c.commands++; c.commands > maxCommands {
+		c.bye, c.patient = reply(421, "Too many commands without a message"), false
 	}
 	c.deadline, c.received = t, 0
-	bye, dead := c.bye, c.dead
-	receiving := c.receiving
+	dead, bye := c.dead, c.farewell()
 	c.mu.Unlock()
 	switch {
 	case dead != nil:
 		return io.EOF
-	case bye != nil && !receiving:
+	case bye != nil:
 		return c.end(bye)
 	}
 	return nil
+}
+
+// farewell returns the last reply if it is time for it. c.mu is held.
+func (c *conn) farewell() *smtp.SMTPError {
+	if c.receiving || c.busy && c.patient {
+		return nil
+	}
+	return c.bye
 }
 
 // Read implements net.Conn.
@@ -87,7 +95,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.mu.Lock()
 	c.received += int64(n)
-	bye := c.bye
+	bye := c.farewell()
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && c.dead == nil {
 		c.dead = err
 	}
@@ -112,8 +120,8 @@ func (c *conn) beforeRead() error {
 	case c.dead != nil:
 		c.mu.Unlock()
 		return c.dead
-	case c.bye != nil && !c.receiving:
-		end = c.bye
+	case c.farewell() != nil:
+		end = c.farewell()
 	case c.received > 2*c.srv.o.MaxMessageBytes+maxLine:
 		// Dot stuffing at most doubles a message: this one was refused long ago
 		// and its end is not in sight.
@@ -157,9 +165,11 @@ func (c *conn) end(r *smtp.SMTPError) error {
 // stop asks for the end of the connection: at once when it is idle, otherwise
 // after the transaction it is in.
 func (c *conn) stop() {
-	c.hangUp(reply(421, "Service shutting down"))
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.bye == nil {
+		c.bye, c.patient = errShutdown, true
+	}
 	if !c.busy {
 		_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 	}
@@ -170,14 +180,17 @@ func (c *conn) stop() {
 func (c *conn) hangUp(r *smtp.SMTPError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bye == nil {
-		c.bye = r
+	if c.bye == nil || c.patient {
+		c.bye, c.patient = r, false
 	}
 }
 
 // begin marks the start of a transaction. It returns a reply when there can be
 // none any more.
 func (c *conn) begin() *smtp.SMTPError {
+	if c.srv.isClosing() {
+		return errShutdown
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.bye != nil {

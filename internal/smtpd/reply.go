@@ -48,6 +48,7 @@ func printable(s string) string {
 
 var (
 	errTemporary = reply(451, "Temporary service failure")
+	errShutdown  = reply(421, "Service shutting down")
 	errTooLong   = reply(552, "Message is too long.")
 )
 

@@ -236,7 +236,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	err := s.lib.Shutdown(ctx)
 	s.cancel()
-	if err != nil && !errors.Is(err, smtp.ErrServerClosed) {
+	if err != nil && !errors.Is(err, smtp.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		for _, c := range s.open() {
 			_ = c.Close()
 		}
@@ -311,6 +311,12 @@ func (s *Server) admit(c *conn) bool {
 	return true
 }
 
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
 func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -322,11 +328,19 @@ func (s *Server) forget(c *conn) {
 type libLog struct{ *slog.Logger }
 
 func (l libLog) Printf(format string, v ...any) {
-	level := slog.LevelDebug
-	if strings.HasPrefix(format, "panic") {
+	text, level := fmt.Sprintf(format, v...), slog.LevelDebug
+	if strings.HasPrefix(format, "panic") && !abortedChunk(text) {
 		level = slog.LevelError
 	}
-	l.Log(context.Background(), level, "smtp: "+fmt.Sprintf(format, v...))
+	l.Log(context.Background(), level, "smtp: "+text)
 }
 
 func (l libLog) Println(v ...any) { l.Debug("smtp: " + fmt.Sprint(v...)) }
+
+// abortedChunk recognises a panic that means nothing: the library starts a
+// goroutine for BDAT that asks for the connection's session when it gets to run,
+// and there is none any more if the client has gone by then.
+func abortedChunk(text string) bool {
+	return strings.Contains(text, "nil pointer dereference") &&
+		strings.Contains(text, "handleBdat") && !strings.Contains(text, "(*session)")
+}

@@ -57,6 +57,21 @@ func benchmark(b *testing.B, lanes, batch, concurrency int) {
 	b.ReportMetric(float64(b.N)/float64(s.Claim.Count), "units/claim")
 }
 
+// BenchmarkLatency measures from the command that adds a unit to its handler,
+// one unit at a time in a lane that has nothing else: two reads and a commit.
+func BenchmarkLatency(b *testing.B) {
+	r := newRig(b)
+	began := make(chan struct{}, 1)
+	r.start(delivery(each(func(context.Context, store.Unit) work.Result {
+		began <- struct{}{}
+		return work.Result{Verdict: work.Done}
+	})))
+	for i := 0; b.Loop(); i++ {
+		r.add(fmt.Sprint("lane ", i%100), 1)
+		<-began
+	}
+}
+
 // counting tells of every finished unit.
 type counting struct {
 	store.Store

@@ -2,6 +2,7 @@ package work
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -146,15 +147,17 @@ func (e *Engine) save(l *lane) {
 			return
 		}
 		err := e.store.Do(context.WithoutCancel(e.ctx), &store.SetLane{Kind: l.kind.Kind.Kind, Lane: l.name, State: st})
+		e.noteOutage(err)
 		if err == nil {
 			e.mu.Lock()
 			l.saved = change
 			e.mu.Unlock()
 			continue // it may have changed meanwhile
 		}
-		wait := storeBackoff(n)
-		e.log.Warn("cannot store the state of a lane", "kind", l.kind.Name, "lane", l.name, "error", err, "again in", wait)
-		if !e.clock.SleepUntil(e.ctx, e.clock.Now().Add(wait), nil) {
+		if !errors.Is(err, store.ErrUnavailable) {
+			e.log.Error("cannot store the state of a lane", "kind", l.kind.Name, "lane", l.name, "error", err)
+		}
+		if !e.clock.SleepUntil(e.ctx, e.clock.Now().Add(storeBackoff(n)), nil) {
 			return
 		}
 	}

@@ -357,3 +357,30 @@ func TestBreakerWithUnavailableStore(t *testing.T) {
 		t.Errorf("stored %+v at the %d. time", st, refused.Load())
 	}
 }
+
+// A pause waits for its turn to write the lane's row, and no longer than its
+// caller.
+func TestPauseGivesUpWithItsCaller(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	writing, goOn := make(chan struct{}, 10), make(chan struct{})
+	r.store.refusing(func(c store.Command) error {
+		if _, ok := c.(*store.SetLane); ok {
+			writing <- struct{}{}
+			<-goOn
+		}
+		return nil
+	})
+	e := r.start(delivery(newEndpoint()))
+	r.add("endpoint", 1)
+	receive(t, "the breaker's write", writing)
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() { failed <- e.Pause(ctx, store.KindDelivery, "endpoint") }()
+	cancel()
+	if err := receive(t, "the pause", failed); !errors.Is(err, context.Canceled) {
+		t.Errorf("Pause: %v", err)
+	}
+	close(goOn)
+	r.until("the breaker's row", func() bool { return len(r.store.lanes()) == 1 })
+}

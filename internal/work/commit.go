@@ -110,14 +110,26 @@ func (e *Engine) do(c store.Command) error {
 		e.commits <- struct{}{}
 		err := e.store.Do(ctx, c)
 		<-e.commits
+		e.noteOutage(err)
 		if !errors.Is(err, store.ErrUnavailable) {
 			return err
 		}
-		wait := storeBackoff(n)
-		e.log.Warn("the store is unavailable; the result is kept", "error", err, "again in", wait)
-		if !e.clock.SleepUntil(e.ctx, e.clock.Now().Add(wait), nil) {
+		if !e.clock.SleepUntil(e.ctx, e.clock.Now().Add(storeBackoff(n)), nil) {
 			return err
 		}
+	}
+}
+
+// noteOutage logs the beginning and the end of an outage of the store, once
+// each, however many commands wait for its end.
+func (e *Engine) noteOutage(err error) {
+	switch {
+	case errors.Is(err, store.ErrUnavailable):
+		if e.outage.CompareAndSwap(false, true) {
+			e.log.Warn("the store is unavailable; results are kept until it is back", "error", err)
+		}
+	case err == nil && e.outage.CompareAndSwap(true, false):
+		e.log.Info("the store is back")
 	}
 }
 

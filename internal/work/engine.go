@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sestina-mail/sestina/internal/clock"
@@ -45,6 +46,7 @@ type Engine struct {
 	wake  chan struct{} // signals the scheduler to look again
 	// commits bounds the commands under way at the store.
 	commits chan struct{}
+	outage  atomic.Bool // the store was unavailable when last asked
 	wg      sync.WaitGroup
 
 	mu      sync.Mutex // guards the rest, and all lanes
@@ -98,7 +100,8 @@ func New(o Options) *Engine {
 // Run finds the lanes that have work and serves them until ctx ends. Then it
 // claims nothing more, gives workers the grace period to finish, ends their
 // handlers' context, commits what they return and releases the rest. It returns
-// when all its goroutines ended. An engine runs once.
+// when all its goroutines ended, so a handler that ignores the end of its
+// context holds it up. An engine runs once.
 func (e *Engine) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

@@ -28,9 +28,9 @@ type Stats struct {
 	Failing int // lanes whose breaker is open
 	Paused  int // lanes an operator paused, as far as they have work
 
-	Results  map[Verdict]uint64
-	Released uint64 // units given back untried (hold, busy, shutdown)
-	Fenced   uint64 // results dropped because the lease was lost
+	Results  map[Verdict]uint64 // what handlers returned
+	Released uint64             // units given back untried (hold, busy, shutdown)
+	Fenced   uint64             // results dropped because the lease was lost
 	// Lost counts results that could not be stored: refused, or the store was
 	// unavailable until the end of the process. Their units are repeated.
 	Lost        uint64
@@ -89,7 +89,9 @@ func newCounts() counts { return counts{results: make(map[Verdict]uint64)} }
 func (c *counts) claimed(units []store.Unit, took time.Duration, now time.Time) {
 	c.claim.observe(took)
 	for _, u := range units {
-		c.lag.observe(max(now.Sub(u.Due), 0))
+		if !u.Due.IsZero() {
+			c.lag.observe(max(now.Sub(u.Due), 0))
+		}
 	}
 }
 

@@ -325,11 +325,13 @@ func TestFencedResultIsDropped(t *testing.T) {
 	r := newRig(t)
 	event := store.Event{ID: r.ids.New(r.clock.Now()), Scope: scope, MessageID: r.message, Type: sestina.Delivery, At: r.clock.Now()}
 	inside, goOn := make(chan struct{}, 1), make(chan struct{})
-	e := r.start(delivery(each(func(context.Context, store.Unit) work.Result {
+	k := delivery(each(func(context.Context, store.Unit) work.Result {
 		inside <- struct{}{}
 		<-goOn
 		return work.Result{Verdict: work.Done, Effects: store.Effects{Events: []store.Event{event}}}
-	})))
+	}))
+	k.Concurrency = limits(1) // the next unit comes after the first result
+	e := r.start(k)
 	r.add("lane", 1)
 	receive(t, "the handler", inside)
 	if err := r.store.Reset(t.Context()); err != nil {

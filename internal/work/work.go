@@ -18,8 +18,10 @@ type Kind struct {
 	// return at once.
 	Batch func(lane string) int
 	// Concurrency is how many workers may be in one lane at a time, at least 1.
-	// Nil means 4. Limits shared by lanes (hosts, addresses) are the handler's,
-	// see Limiter.
+	// Nil means 4. A worker is in the lane until its results are committed, so
+	// with one worker and batches of one the units of a lane are committed in
+	// order of due time, then id. Limits shared by lanes (hosts, addresses) are
+	// the handler's, see Limiter.
 	Concurrency func(lane string) int
 	// Backoff gives the wait before attempt n+1 of a unit whose result names no
 	// time, and before the next probe of a lane that failed n times in a row.

@@ -134,7 +134,8 @@ func (e *Engine) setBack(t turn, err error) {
 		l.setbacks++
 		l.kind.storeErrors++
 		wait := storeBackoff(l.setbacks)
-		if e.running {
+		e.noteOutage(err)
+		if e.running && !errors.Is(err, store.ErrUnavailable) {
 			e.log.Warn("cannot claim work", "kind", l.kind.Name, "lane", l.name, "error", err, "again in", wait)
 		}
 		l.expect(now)

@@ -136,11 +136,11 @@ func (s *Store) Stage(ctx context.Context, id sestina.ID, size int64, r io.Reade
 	if size >= 0 {
 		r = io.LimitReader(r, size+1) // one more, to see that it is too long
 	}
-	var head bytes.Buffer
-	n, err := io.CopyN(&head, r, store.InlineBody+1)
+	head := bytes.NewBuffer(make([]byte, 0, headSize(size)))
+	n, err := io.CopyN(head, r, store.InlineBody+1)
 	switch {
 	case err == nil: // more than fits inline
-		if n, err = s.bodies.write(id, io.MultiReader(&head, r)); err != nil {
+		if n, err = s.bodies.write(id, io.MultiReader(head, r)); err != nil {
 			return store.Body{}, fmt.Errorf("write body of message %s: %w", id, err)
 		}
 	case err != io.EOF:
@@ -154,6 +154,14 @@ func (s *Store) Stage(ctx context.Context, id sestina.ID, size int64, r io.Reade
 		return store.Body{ID: id, Size: n}, nil
 	}
 	return store.Body{ID: id, Size: n, Inline: head.Bytes()}, nil
+}
+
+// headSize is how much room reading a body of a size into memory takes.
+func headSize(size int64) int64 {
+	if size < 0 {
+		size = 4096
+	}
+	return min(size, store.InlineBody) + bytes.MinRead + 1
 }
 
 // A cancelable reader ends with its context.

@@ -26,6 +26,11 @@ const (
 	readerCache = 2 << 10
 )
 
+// busyTimeout is how long a connection waits for a lock. There is nothing to
+// wait for but the recovery of the WAL after a crash and other programs that
+// look at the file.
+const busyTimeout = 10 * time.Second
+
 // openConn opens the database file, which must exist.
 func openConn(path string, cacheKiB int) (*conn, error) {
 	db, err := zs.OpenConn(path, zs.OpenReadWrite)
@@ -33,13 +38,10 @@ func openConn(path string, cacheKiB int) (*conn, error) {
 		return nil, err
 	}
 	c := &conn{db: db, queries: map[string]*query{}}
-	// Only the first start after a crash, when the WAL is recovered, or another
-	// program that looks at the file can make us wait.
-	db.SetBusyTimeout(10 * time.Second)
+	db.SetBusyTimeout(busyTimeout)
 	for _, pragma := range []string{
-		"PRAGMA synchronous = FULL",          // the WAL is synced by every commit
-		"PRAGMA wal_autocheckpoint = 2000",   // inline, every 32 MB: the WAL stays small
-		"PRAGMA journal_size_limit = 134217728", // a WAL that a long read let grow shrinks again
+		"PRAGMA synchronous = FULL",        // the WAL is synced by every commit
+		"PRAGMA wal_autocheckpoint = 2000", // inline, every 32 MB: the WAL stays small
 		"PRAGMA temp_store = MEMORY",
 		"PRAGMA mmap_size = 0",
 		fmt.Sprintf("PRAGMA cache_size = -%d", cacheKiB),
@@ -259,6 +261,12 @@ func (q *query) getID() (id sestina.ID) {
 	return id
 }
 
+// idAt returns the id in a column without moving on.
+func (q *query) idAt(col int) (id sestina.ID) {
+	q.stmt.ColumnBytes(col, id[:])
+	return id
+}
+
 func (q *query) getTime() time.Time { return fromMillis(q.getInt()) }
 
 // millis is how times are stored.
@@ -315,6 +323,14 @@ func (r *readers) do(ctx context.Context, fn func(*conn) error) error {
 			return fmt.Errorf("open %s: %w: %w", r.path, store.ErrUnavailable, err)
 		}
 	}
+	ended := false
+	defer func() {
+		if !ended { // by a panic: statements may be left open
+			_ = c.close()
+			c = nil
+		}
+		r.free <- c
+	}()
 	err := fn(c)
 	if isUnavailable(err) {
 		// The connection may hold on to what is broken; the next one is new.
@@ -322,7 +338,7 @@ func (r *readers) do(ctx context.Context, fn func(*conn) error) error {
 		c = nil
 		err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	r.free <- c
+	ended = true
 	return err
 }
 

@@ -179,7 +179,7 @@ func (x *docTx) save(d store.Document, known bool) error {
 		return err
 	}
 	d.Revision = revision
-	err = c.sql(`INSERT INTO documents (`+documentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`).
+	err = c.sql(`INSERT INTO documents (` + documentColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`).
 		text(d.Scope.Account).text(d.Scope.Region).text(d.Kind).text(d.Name).
 		int(d.Version).int(d.Revision).bool(d.Deleted).blob(d.Data).run()
 	if err != nil {

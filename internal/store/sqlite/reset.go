@@ -6,6 +6,7 @@ import (
 
 	"github.com/sestina-mail/sestina/internal/store"
 )
+
 // Ping writes and reads a row.
 func (s *Store) Ping(ctx context.Context) error {
 	now := s.clock.Now()

@@ -185,19 +185,20 @@ func (s *Store) sweepEnvelopes(ctx context.Context, before time.Time) (int, erro
 		return 0, err
 	}
 	find := func(c *conn, after rowRef) (rows []rowRef, next rowRef, more bool, err error) {
-		q := c.sql(`SELECT seq, id FROM envelopes WHERE seq > ? ORDER BY seq LIMIT ?`).int(after.seq).int(chunk)
-		n, floor := 0, sestina.FloorID(before)
-		for more = true; more && q.next(); {
+		q := c.sql(`
+			SELECT id FROM envelopes
+			WHERE id > ? AND id < ? ORDER BY id LIMIT ?`).id(after.id).id(sestina.FloorID(before)).int(chunk)
+		n := 0
+		for q.next() {
 			n++
-			next = rowRef{seq: q.getInt(), id: q.getID()}
-			if more = string(next.id[:]) < string(floor[:]); more && !needed[next.id] {
+			if next = (rowRef{id: q.getID()}); !needed[next.id] {
 				rows = append(rows, next)
 			}
 		}
-		return rows, next, more && n == chunk, q.done()
+		return rows, next, n == chunk, q.done()
 	}
 	return s.sweepRows(ctx, find, func(t *txn, r rowRef) (int, error) {
-		return t.c.sql(`DELETE FROM envelopes WHERE seq = ?`).int(r.seq).exec()
+		return t.c.sql(`DELETE FROM envelopes WHERE id = ?`).id(r.id).exec()
 	})
 }
 
@@ -319,7 +320,7 @@ func (s *Store) sweepMessages(ctx context.Context, before time.Time) (int, error
 		AND NOT EXISTS (SELECT 1 FROM events e INDEXED BY events_message WHERE e.message_id = m.id)`
 	find := func(c *conn, after rowRef) (rows []rowRef, next rowRef, more bool, err error) {
 		q := c.sql(`
-			SELECT seq, id, `+unneeded+` FROM messages m
+			SELECT seq, id, ` + unneeded + ` FROM messages m
 			WHERE id > ? AND id < ? ORDER BY id LIMIT ?`).
 			id(after.id).id(sestina.FloorID(before)).int(chunk)
 		n := 0

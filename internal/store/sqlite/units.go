@@ -43,7 +43,7 @@ func (t *txn) addUnit(u *store.Unit) error {
 		t.lanes = append(t.lanes, store.LaneDue{Kind: u.Kind, Lane: u.Lane, Due: u.Due})
 	}
 	return t.c.sql(`
-		INSERT INTO units (`+unitColumns+`)
+		INSERT INTO units (` + unitColumns + `)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`).
 		id(u.MessageID).id(u.ID).int(scope).int(int64(u.Kind)).text(u.Lane).time(u.Due).int(int64(u.State)).
 		int(int64(u.Attempts)).ref(u.EventID).ref(u.Target).ref(u.Envelope).time(u.FinishedAt).

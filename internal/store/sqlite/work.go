@@ -20,13 +20,15 @@ func (s *Store) Claim(ctx context.Context, kind store.Kind, lane string, now tim
 			WHERE kind = ? AND lane = ? AND state = 0 AND due <= ?
 			ORDER BY due, id`).int(int64(kind)).text(lane).time(now)
 		for len(out) < limit && q.next() {
+			token := s.claims.take(q.idAt(1), at)
+			if token == 0 {
+				continue // held; not worth reading
+			}
 			u, err := s.scanUnit(c, q)
-			if err != nil {
+			u.Token = token
+			if out = append(out, u); err != nil {
 				_ = q.done()
 				return err
-			}
-			if u.Token = s.claims.take(u.ID, at); u.Token != 0 {
-				out = append(out, u)
 			}
 		}
 		return q.done()

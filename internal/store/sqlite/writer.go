@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/sestina-mail/sestina/internal/sestina"
 	"github.com/sestina-mail/sestina/internal/store"
@@ -73,11 +74,21 @@ type writer struct {
 	s     *Store
 	c     *conn // nil after a fault, until it could be opened again
 	batch []*op
+	limit int64 // size of the WAL at which to shrink it
 }
 
-func (w *writer) open() (err error) {
-	w.c, err = openConn(w.s.path, writerCache)
-	return err
+func (w *writer) open() error {
+	c, err := openConn(w.s.path, writerCache)
+	if err != nil {
+		return err
+	}
+	// The file has been in this mode since it was made; one that was restored
+	// from a copy by other means may not be.
+	if err := c.script("PRAGMA journal_mode = WAL"); err != nil {
+		return errors.Join(err, c.close())
+	}
+	w.c = c
+	return nil
 }
 
 // loop runs until the queue is closed and everything in it is answered.
@@ -85,6 +96,7 @@ func (w *writer) loop() {
 	defer close(w.s.stopped)
 	for w.take() {
 		w.run()
+		w.shrink()
 	}
 	if w.c != nil {
 		if err := w.c.close(); err != nil {
@@ -123,14 +135,54 @@ func (w *writer) run() {
 	w.s.stats.batch(len(w.batch), t != nil && t.begun, err)
 	if err != nil {
 		w.s.log.Error("commit failed", "commands", len(w.batch), "error", err)
-		for _, o := range w.batch {
-			o.err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-		}
+		w.refuse(err)
 	} else {
 		t.committed()
 	}
 	for _, o := range w.batch {
 		o.done <- struct{}{}
+	}
+}
+
+// refuse answers the batch with ErrUnavailable, but for ops that write nothing:
+// these are carried out all the same.
+func (w *writer) refuse(cause error) {
+	t := &txn{s: w.s}
+	for _, o := range w.batch {
+		o.err = fmt.Errorf("%w: %w", store.ErrUnavailable, cause)
+		if o.pure {
+			_ = t.carryOut(o, false) // sets o.err
+		}
+	}
+	t.committed()
+}
+
+// The WAL is to be shrunk at walLimit, and when that did not work, again after
+// it grew by walStep.
+const (
+	walLimit = 64 << 20
+	walStep  = 32 << 20
+)
+
+// shrink empties a WAL that has grown too long. Usually SQLite begins it anew
+// after the checkpoint at 32 MB, but only at a moment when no query reads from
+// it; under a steady load of queries there is none. So wait for those that are
+// running (later ones do not need the WAL any more once it is copied).
+func (w *writer) shrink() {
+	size := fileSize(w.s.path + "-wal"); t0 := time.Now(); defer func() { if time.Since(t0) > time.Millisecond { println("shrink", time.Since(t0).String(), w.limit) } }()
+	if w.c == nil || size < max(w.limit, walLimit) {
+		return
+	}
+	w.c.db.SetBusyTimeout(250 * time.Millisecond)
+	defer w.c.db.SetBusyTimeout(busyTimeout)
+	q := w.c.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+	busy := !q.next() || q.getBool()
+	if err := q.done(); err != nil {
+		w.s.log.Error("checkpoint failed", "wal", size, "error", err)
+		busy = true
+	}
+	if w.limit = 0; busy {
+		w.limit = size + walStep
 	}
 }
 
@@ -143,7 +195,6 @@ var errRepeat = errors.New("a command failed")
 func (w *writer) transaction(savepoints bool) (t *txn, err error) {
 	if w.c == nil {
 		if err := w.open(); err != nil {
-			w.c = nil
 			return nil, fmt.Errorf("open the database again: %w", err)
 		}
 	}
@@ -288,12 +339,22 @@ func (t *txn) committed() {
 	}
 	c := store.Change{Lanes: earliest(t.lanes), Queues: distinct(t.queues), Events: t.events}
 	for _, l := range listeners {
-		if len(t.docs) > 0 {
-			l.DocumentsChanged(t.docs)
+		t.tell(l, c)
+	}
+}
+
+// tell tells one listener. A fault in it is logged; the commit stands.
+func (t *txn) tell(l store.Listener, c store.Change) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.s.log.Error("panic in a store listener", "panic", p, "stack", string(debug.Stack()))
 		}
-		if len(c.Lanes)+len(c.Queues)+len(c.Events) > 0 {
-			l.Committed(c)
-		}
+	}()
+	if len(t.docs) > 0 {
+		l.DocumentsChanged(t.docs)
+	}
+	if len(c.Lanes)+len(c.Queues)+len(c.Events) > 0 {
+		l.Committed(c)
 	}
 }
 

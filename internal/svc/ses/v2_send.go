@@ -21,8 +21,12 @@ const maxHeaders = 15
 // submission starts a submission from what every call has.
 func submission(ctx context.Context, operation string, maxBytes int64) accept.Submission {
 	c := awswire.CallFrom(ctx)
+	user := c.UserName
+	if user == "" {
+		user = "root" // the account itself
+	}
 	return accept.Submission{
-		Scope: c.Scope, Operation: operation, UserName: c.UserName, SourceIP: c.SourceIP, TLSVersion: c.TLSVersion, MaxBytes: maxBytes,
+		Scope: c.Scope, Operation: operation, UserName: user, SourceIP: c.SourceIP, TLSVersion: c.TLSVersion, MaxBytes: maxBytes,
 	}
 }
 

@@ -48,15 +48,24 @@ func (r exact) match(v any) bool { return v == r.v }
 
 type prefixRule string
 
-func (r prefixRule) match(v any) bool { s, ok := v.(string); return ok && strings.HasPrefix(s, string(r)) }
+func (r prefixRule) match(v any) bool {
+	s, ok := v.(string)
+	return ok && strings.HasPrefix(s, string(r))
+}
 
 type suffixRule string
 
-func (r suffixRule) match(v any) bool { s, ok := v.(string); return ok && strings.HasSuffix(s, string(r)) }
+func (r suffixRule) match(v any) bool {
+	s, ok := v.(string)
+	return ok && strings.HasSuffix(s, string(r))
+}
 
 type foldRule string
 
-func (r foldRule) match(v any) bool { s, ok := v.(string); return ok && strings.EqualFold(s, string(r)) }
+func (r foldRule) match(v any) bool {
+	s, ok := v.(string)
+	return ok && strings.EqualFold(s, string(r))
+}
 
 // anythingBut matches what none of the rules match.
 type anythingBut []rule

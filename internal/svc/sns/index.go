@@ -19,6 +19,7 @@ type index struct {
 	store store.Store
 
 	mu       sync.RWMutex
+	loaded   bool
 	revision int64 // newest seen
 	byID     map[sestina.ID]*Subscription
 	topics   map[sestina.ID]*topicSubs
@@ -65,6 +66,9 @@ func (x *index) refresh(ctx context.Context) error {
 			return fmt.Errorf("read documents newer than revision %d: %w", since, err)
 		}
 		if len(docs) == 0 {
+			x.mu.Lock()
+			x.loaded = true
+			x.mu.Unlock()
 			return nil
 		}
 		x.DocumentsChanged(docs)
@@ -169,7 +173,16 @@ func (t *topicSubs) find(id sestina.ID) (int, bool) {
 func (x *index) get(id sestina.ID) *Subscription {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	x.mustBeLoaded()
 	return x.byID[id]
+}
+
+// mustBeLoaded panics when Load was forgotten: every subscription made before
+// the start would silently get nothing.
+func (x *index) mustBeLoaded() {
+	if !x.loaded {
+		panic("sns: Service.Load was not called")
+	}
 }
 
 // lookup is get that reads the store's news before it returns nil.
@@ -192,6 +205,7 @@ func (x *index) lookup(ctx context.Context, scope sestina.Scope, id sestina.ID) 
 func (x *index) page(topic, after sestina.ID, limit int) (subs []*Subscription, more bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	x.mustBeLoaded()
 	t := x.topics[topic]
 	if t == nil {
 		return nil, false
@@ -205,7 +219,7 @@ func (x *index) page(topic, after sestina.ID, limit int) (subs []*Subscription, 
 	return slices.Clone(rest[:n]), n < len(rest)
 }
 
-// topicsAfter returns the ids of topics with subscriptions, from the given one
+// topicsFrom returns the ids of topics with subscriptions, from the given one
 // on, in order of id.
 func (x *index) topicsFrom(scope sestina.Scope, from sestina.ID) []sestina.ID {
 	x.mu.Lock()

@@ -266,7 +266,7 @@ func setFIFO(_ finder, _ queue, v string) error {
 
 func setPolicy(_ finder, q queue, v string) error {
 	var object map[string]any
-	if v != "" && json.Unmarshal([]byte(v), &object) != nil {
+	if v != "" && (json.Unmarshal([]byte(v), &object) != nil || object == nil) {
 		return invalidAttribute("Policy", "")
 	}
 	q.Policy = v

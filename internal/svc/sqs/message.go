@@ -69,8 +69,8 @@ type sent struct {
 // service can put it into the queue with a transaction of its own. It checks
 // what SendMessage checks and honours the queue's delay, retention period and
 // deduplication. Errors are *sestina.Error: QueueDoesNotExist, or the fault of
-// the message. In FIFO queues a row whose deduplication id was used within five
-// minutes is not added by the store.
+// the message. A standard queue ignores dedupID; a FIFO queue's store does not
+// add a row whose deduplication id was used within five minutes.
 func (s *Service) Row(queueARN string, body []byte, attrs []Attribute, groupID, dedupID string, now time.Time) (store.QueueMessage, error) {
 	q, ok := s.byARN(queueARN)
 	if !ok {
@@ -84,7 +84,7 @@ func (s *Service) Row(queueARN string, body []byte, attrs []Attribute, groupID, 
 	if groupID != "" {
 		m.groupID = &groupID
 	}
-	if dedupID != "" {
+	if dedupID != "" && q.FIFO {
 		m.dedupID = &dedupID
 	}
 	return s.row(q, &m, now)

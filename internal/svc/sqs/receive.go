@@ -67,25 +67,24 @@ func (s *Service) receive(ctx context.Context, q queue, r receiveRequest) (recei
 		return got, err
 	}
 	deadline := s.clock.Now().Add(r.wait)
-	s.polls.enter(q.ID)
-	pass := false
-	defer func() { s.polls.leave(q.ID, pass) }()
+	id, pass := q.ID, false
+	s.polls.enter(id)
+	defer func() { s.polls.leave(id, pass) }()
 	for {
-		mark := s.polls.seen(q.ID)
+		mark := s.polls.seen(id)
 		if err := ctx.Err(); err != nil {
 			pass = true
 			return receipt{}, err
 		}
 		got, err := s.take(ctx, q, r)
-		pass = len(got.messages) > 0
-		if pass || err != nil {
+		if pass = err != nil || len(got.messages) > 0; pass {
 			return got, err
 		}
 		until, err := s.nextLook(ctx, q, deadline)
 		if err != nil || !s.clock.Now().Before(deadline) {
 			return receipt{at: got.at}, err
 		}
-		if !s.polls.wait(ctx, s.clock, q.ID, mark, until) {
+		if !s.polls.wait(ctx, s.clock, id, mark, until) {
 			pass = ctx.Err() != nil
 			return receipt{}, ctx.Err()
 		}

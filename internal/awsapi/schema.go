@@ -39,7 +39,6 @@ const (
 	LocationURI
 	LocationQuery
 	LocationHeader
-	LocationStatus
 	LocationPayload
 )
 
@@ -89,7 +88,6 @@ type Service struct {
 type Shape struct {
 	Name    string // empty for scalars, which are shared between names
 	Kind    Kind
-	Union   bool       // a structure of which exactly one member is set
 	Format  TimeFormat // timestamps
 	Elem    int32      // lists and maps: index of the shape of element or value
 	Key     int32      // maps: index of the key's shape

@@ -43,8 +43,17 @@ type body struct {
 	held  int64
 }
 
-// readBody reads at most limit bytes within the timeout. The caller releases
-// what it got, also after an error.
+// guardBody gives the body of a request its time to arrive. The deadline also
+// covers what net/http discards of a body that nobody read.
+func (m *Mux) guardBody(w http.ResponseWriter, r *http.Request) {
+	if r.Body != nil && r.Body != http.NoBody {
+		//nolint:forbidigo // network timeout
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(m.opt.BodyTimeout)) // not every writer has deadlines
+	}
+}
+
+// readBody reads at most limit bytes. The caller releases what it got, also
+// after an error.
 func (m *Mux) readBody(w http.ResponseWriter, r *http.Request, b *body, limit int64) error {
 	if r.ContentLength > limit {
 		return errBodyTooLarge
@@ -52,14 +61,13 @@ func (m *Mux) readBody(w http.ResponseWriter, r *http.Request, b *body, limit in
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	rc := http.NewResponseController(w)
-	//nolint:forbidigo // network timeout
-	if rc.SetReadDeadline(time.Now().Add(m.opt.BodyTimeout)) == nil {
-		defer rc.SetReadDeadline(time.Time{}) //nolint:errcheck // the connection is gone then
-	}
 	sent, err := m.slurp(b, r.Body, r.ContentLength, limit)
+	if err != nil {
+		return err // the deadline stays: the connection is given up
+	}
 	b.sent, b.plain = sent, sent
-	return err
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // handlers may take longer
+	return nil
 }
 
 // slurp reads src into memory, growing as bytes arrive so that a large

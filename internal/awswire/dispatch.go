@@ -48,18 +48,23 @@ func (x *exchange) identifyCBOR() *fault {
 }
 
 func (x *exchange) identifyTarget(target string) {
-	x.jsonType = "application/x-amz-json-1.1"
-	if strings.HasPrefix(x.r.Header.Get("Content-Type"), "application/x-amz-json-1.0") {
-		x.jsonType = "application/x-amz-json-1.0"
-	}
 	dot := strings.LastIndexByte(target, '.')
 	x.operation = target[dot+1:]
-	if dot < 0 {
-		return
-	}
 	x.svc = x.m.find(func(s *service) bool {
-		return s.TargetPrefix == target[:dot] && s.Protocols&awsapi.ProtocolJSON != 0
+		return s.TargetPrefix == target[:max(dot, 0)] && s.Protocols&awsapi.ProtocolJSON != 0
 	})
+	// Either version is understood, and answered in kind.
+	version := "1.1"
+	if x.svc != nil {
+		version = x.svc.JSONVersion
+	}
+	content := x.r.Header.Get("Content-Type")
+	for _, v := range []string{"1.0", "1.1"} {
+		if strings.HasPrefix(content, "application/x-amz-json-"+v) {
+			version = v
+		}
+	}
+	x.jsonType = "application/x-amz-json-" + version
 }
 
 // isREST recognises the paths of the REST services, and finds the service.

@@ -31,7 +31,9 @@ func failing(m *Mux, err func() error) {
 	Handle(m, cloudwatch.OpListMetrics, func(context.Context, *cloudwatch.ListMetricsInput) (*cloudwatch.ListMetricsOutput, error) {
 		return nil, err()
 	})
-	Handle(m, eventbridge.OpListRules, func(context.Context, *eventbridge.ListRulesInput) (*eventbridge.ListRulesOutput, error) { return nil, err() })
+	Handle(m, eventbridge.OpListRules, func(context.Context, *eventbridge.ListRulesInput) (*eventbridge.ListRulesOutput, error) {
+		return nil, err()
+	})
 	Handle(m, pinpoint.OpGetApps, func(context.Context, *pinpoint.GetAppsInput) (*pinpoint.GetAppsOutput, error) { return nil, err() })
 }
 

@@ -40,6 +40,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now() //nolint:forbidigo // measures how long the answer took
 	x := &exchange{m: m, w: w, r: r, call: &Call{RequestID: newRequestID()}}
 	m.setPeer(x.call, r)
+	m.guardBody(w, r)
 	defer m.release(&x.body)
 	body, f := x.answer()
 	status, code := x.respond(body, f)
@@ -78,6 +79,9 @@ func (x *exchange) answer() (body []byte, f *fault) {
 	if f := validate(x.svc, x.proto, x.svc.Operations[x.op].Input, reflect.ValueOf(in).Elem()); f != nil {
 		return nil, f
 	}
+	// The input has copies of all it needs; a large body need not live as long
+	// as the handler runs.
+	x.body.sent, x.body.plain, x.form = nil, nil, nil
 	out, err := x.svc.handlers[x.op].call(WithCall(x.r.Context(), x.call), in)
 	if err != nil {
 		return nil, x.errorFault(err)
@@ -159,7 +163,7 @@ func (x *exchange) lookup(sig *signature) (*Key, *fault) {
 	c.Signed, c.AccessKeyID = true, sig.accessKeyID
 	c.Scope = sestina.Scope{Account: opt.Account, Region: sig.region}
 	if opt.Credentials == nil {
-		c.PrincipalARN = "arn:aws:iam::" + opt.Account + ":root"
+		c.PrincipalARN = rootARN(opt.Account)
 		return nil, nil
 	}
 	now := time.Now() //nolint:forbidigo // SigV4 skew is about real time
@@ -182,8 +186,13 @@ func (x *exchange) lookup(sig *signature) (*Key, *fault) {
 		c.Scope.Account = key.Account
 	}
 	c.PrincipalARN, c.UserName = key.PrincipalARN, key.UserName
+	if c.PrincipalARN == "" {
+		c.PrincipalARN = rootARN(c.Scope.Account)
+	}
 	return &key, nil
 }
+
+func rootARN(account string) string { return "arn:aws:iam::" + account + ":root" }
 
 // verify checks the signature over the request and its body as sent.
 func (x *exchange) verify(sig *signature, key *Key) *fault {

@@ -477,3 +477,31 @@ func FuzzSignature(f *testing.F) {
 		}
 	})
 }
+
+// TestSigV4UnsignedPayload checks that a body outside the signature is let in
+// over TLS only.
+func TestSigV4UnsignedPayload(t *testing.T) {
+	t.Parallel()
+	m := newSigMux(Options{})
+	for _, server := range []*httptest.Server{httptest.NewServer(m), httptest.NewTLSServer(m)} {
+		t.Cleanup(server.Close)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader(snsBody))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
+		creds := aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret}
+		now := time.Now() //nolint:forbidigo // SigV4 is about real time
+		if err := v4.NewSigner().SignHTTP(t.Context(), creds, r, "UNSIGNED-PAYLOAD", "sns", "us-east-1", now); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close() //nolint:errcheck // read only
+		if want := map[bool]int{false: 403, true: 200}[r.URL.Scheme == "https"]; resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", r.URL.Scheme, resp.StatusCode, want)
+		}
+	}
+}

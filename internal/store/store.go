@@ -45,7 +45,9 @@ type Store interface {
 	Subscribe(Listener)
 	// Sweep deletes what the retention clocks allow, in chunks small enough
 	// not to hold up others, and returns how many rows went. It never deletes
-	// a unit that waits, nor what such a unit still needs.
+	// a unit that waits, nor what such a unit still needs; what a dead unit
+	// needs to be redriven stays as long as the unit, its body excepted. A
+	// message stays as long as its events.
 	Sweep(ctx context.Context, r Retention) (int, error)
 	// Reset deletes everything but documents (messages, events, units, queue
 	// messages, envelopes, bodies, lanes) in one transaction. dev only.
@@ -171,7 +173,7 @@ type Unit struct {
 	Due      time.Time
 	Attempts int // attempts finished so far
 
-	MessageID sestina.ID // the email it is about, or zero
+	MessageID sestina.ID // the email it is about, or zero; the same as its event's
 	EventID   sestina.ID // the event it is about, or zero
 	Target    sestina.ID // event destination or subscription, or zero
 	Envelope  sestina.ID // the topic's message, for notifications
@@ -250,7 +252,7 @@ type QueueMessage struct {
 	SentAt        time.Time
 	VisibleAt     time.Time
 	ExpiresAt     time.Time
-	GroupID       string // FIFO, or fair queues
+	GroupID       string // FIFO (always set), or fair queues
 	DedupID       string // FIFO: set means deduplicated for DedupWindow
 	DedupPerGroup bool   // DedupID counts within GroupID only (not stored with the row)
 	Sender        string
@@ -314,7 +316,8 @@ type Write struct {
 }
 
 // Finish ends or reschedules a claimed unit and adds the effects, all or
-// nothing. ErrFenced when Unit.Token is not the current lease.
+// nothing. ErrFenced when Unit.Token is not the current lease. After any other
+// error the lease is still held: give the same Finish again, or Release.
 type Finish struct {
 	Unit    Unit  // as claimed
 	State   State // Waiting: try again at Due
@@ -331,7 +334,8 @@ type Finish struct {
 	Effects Effects
 }
 
-// Release gives a claimed unit back unchanged, due at once.
+// Release gives claimed units back unchanged, due at once. Units whose lease is
+// over are left out.
 type Release struct{ Units []Unit }
 
 // SetLane records a lane's state; one row per lane, written only when the
@@ -353,7 +357,8 @@ type LaneState struct {
 }
 
 // Redrive makes dead units of a kind (and lane, when not "") wait again, at
-// most Limit; 0 means all. Units, when set, names them instead.
+// most Limit; 0 means all. IDs, when set, names them instead. The count of
+// attempts goes on; the attempt that ended a unit joins its earlier ones.
 type Redrive struct {
 	Kind  Kind
 	Scope sestina.Scope
@@ -460,9 +465,9 @@ type MoveQueued struct {
 	Now        time.Time
 
 	Moved int // result
-	// Blocked is set when the move ended at a message whose source queue is not
-	// in Sources: the ARN recorded on that message, or "" inside a non-nil
-	// pointer when there is none. It stays where it is.
+	// Blocked is the source recorded on the first message that was passed over
+	// because Sources does not map it ("" when none is recorded); nil when there
+	// was no such message. It stays where it is.
 	Blocked *string
 }
 
@@ -542,7 +547,7 @@ type MessageFilter struct {
 	ConfigurationSet string
 	TagName          string // with TagValue "": the tag exists
 	TagValue         string
-	Since, Until     time.Time  // by acceptance
+	Since, Until     time.Time  // by acceptance; Until is not included
 	Before           sestina.ID // paging: ids smaller than this
 	Limit            int        // at most 1000; 0 means 100
 }
@@ -552,7 +557,7 @@ type EventFilter struct {
 	Scope        sestina.Scope // Account "" means any scope
 	MessageID    sestina.ID
 	Types        []sestina.EventType
-	Since, Until time.Time
+	Since, Until time.Time  // by At; Until is not included
 	After        sestina.ID // paging: ids greater than this
 	Limit        int        // at most 1000; 0 means 100
 }
@@ -565,7 +570,8 @@ type Queues interface {
 	// NextVisible returns when the next hidden message becomes visible.
 	// ErrNotFound when there is none.
 	NextVisible(ctx context.Context, queue sestina.ID, now time.Time) (time.Time, error)
-	// PeekQueue returns up to limit messages in order without receiving them.
+	// PeekQueue returns up to limit messages in order of Seq, hidden ones too,
+	// without receiving them.
 	PeekQueue(ctx context.Context, queue sestina.ID, limit int) ([]QueueMessage, error)
 }
 
@@ -585,12 +591,14 @@ type Body struct {
 
 // Bodies is the role that holds message bodies.
 type Bodies interface {
-	// Stage takes a body in. A body up to InlineBody is kept in memory until
-	// its command; a larger one is written to a file, file and folder synced,
+	// Stage takes a body of size bytes in (below zero: not known;
+	// io.ErrUnexpectedEOF when r gives another number). A body up to InlineBody
+	// is kept in memory until its command; a larger one is written to a file, file and folder synced,
 	// before Stage returns. A staged body that no command names is swept.
 	Stage(ctx context.Context, id sestina.ID, size int64, r io.Reader) (Body, error)
 	// OpenBody opens the body of a message. ErrNotFound when it was deleted.
 	OpenBody(ctx context.Context, id sestina.ID) (io.ReadCloser, error)
-	// DeleteBody deletes a body; no fault when it is gone.
+	// DeleteBody deletes a body, also one that is only staged; no fault when it
+	// is gone.
 	DeleteBody(ctx context.Context, id sestina.ID) error
 }

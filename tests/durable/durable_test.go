@@ -44,7 +44,9 @@ func TestAnswersFollowTheSync(t *testing.T) {
 	s.Stop()
 
 	trace := filepath.Join(t.TempDir(), "trace")
-	s.Under(strace, "-f", "-y", "-s", "40000", "-e", "trace=write,writev,pwrite64,fsync,fdatasync,rename,renameat,renameat2", "-o", trace)
+	// -D: the program stays our own child, so that stopping it reaches it; its end
+	// is seen when strace, which holds its standard error, has ended too.
+	s.Under(strace, "-D", "-f", "-y", "-s", "40000", "-e", "trace=write,writev,pwrite64,fsync,fdatasync,rename,renameat,renameat2", "-o", trace)
 	s.Restart()
 	ids := map[string]string{
 		"small by API":  sendByAPI(t, s, "marker-small-api"),

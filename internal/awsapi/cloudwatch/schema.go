@@ -325,12 +325,12 @@ var API = awsapi.Service{
 			{Name: "MetricData", Shape: 181},
 		}},
 		107: {Name: "EntityMetricDataList", Kind: awsapi.KindList, Elem: 106},
-		108: {Name: "EvaluationCriteria", Kind: awsapi.KindStructure, Union: true, Members: []awsapi.Member{
+		108: {Name: "EvaluationCriteria", Kind: awsapi.KindStructure, Members: []awsapi.Member{
 			{Name: "PromQLCriteria", Shape: 19},
 		}},
 		109: {Kind: awsapi.KindInteger, Limits: &awsapi.Limits{HasMin: true, Min: 10, HasMax: true, Max: 3600}},
 		110: {Kind: awsapi.KindString, Limits: &awsapi.Limits{Enum: []string{"PARTIAL_DATA", "EVALUATION_FAILURE", "EVALUATION_ERROR"}}},
-		111: {Name: "EvaluationWindow", Kind: awsapi.KindStructure, Union: true, Members: []awsapi.Member{
+		111: {Name: "EvaluationWindow", Kind: awsapi.KindStructure, Members: []awsapi.Member{
 			{Name: "WallClockWindow", Shape: 280},
 			{Name: "SlidingWindow", Shape: 245},
 		}},

@@ -239,9 +239,6 @@ func (t *table) emitShape(b *bytes.Buffer, name string) {
 		fmt.Fprintf(b, "Name: %q, ", name)
 	}
 	fmt.Fprintf(b, "Kind: awsapi.%s", s.kind())
-	if s.Union {
-		b.WriteString(", Union: true")
-	}
 	if f := timeFormat(s.TimestampFormat); f != "" {
 		b.WriteString(", Format: " + f)
 	}
@@ -294,7 +291,7 @@ func (t *table) emitMember(b *bytes.Buffer, s *shape, m member) {
 
 var locations = map[string]string{
 	"uri": "awsapi.LocationURI", "querystring": "awsapi.LocationQuery",
-	"header": "awsapi.LocationHeader", "statusCode": "awsapi.LocationStatus",
+	"header": "awsapi.LocationHeader",
 }
 
 func timeFormat(f string) string {

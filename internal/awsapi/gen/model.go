@@ -67,7 +67,6 @@ type shape struct {
 	Pattern         string   `json:"pattern"`
 	TimestampFormat string   `json:"timestampFormat"`
 	Flattened       bool     `json:"flattened"`
-	Union           bool     `json:"union"`
 	Exception       bool     `json:"exception"`
 	Fault           bool     `json:"fault"`
 	Error           struct {

@@ -1419,7 +1419,7 @@ var API = awsapi.Service{
 		}},
 		438: {Kind: awsapi.KindString, Limits: &awsapi.Limits{Enum: []string{"ENABLED", "REINSTATED", "DISABLED"}}},
 		439: {Kind: awsapi.KindString, Limits: &awsapi.Limits{Enum: []string{"DETACHED"}}},
-		440: {Name: "SigningScheme", Kind: awsapi.KindStructure, Union: true, Members: []awsapi.Member{
+		440: {Name: "SigningScheme", Kind: awsapi.KindStructure, Members: []awsapi.Member{
 			{Name: "DefaultScheme", Shape: 91},
 			{Name: "SmimeScheme", Shape: 441},
 		}},

@@ -304,6 +304,9 @@ func newReaders(path string) *readers {
 
 // do runs fn with a connection.
 func (r *readers) do(ctx context.Context, fn func(*conn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	var c *conn
 	select {
 	case c = <-r.free:

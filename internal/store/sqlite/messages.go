@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,7 +24,7 @@ func (s *Store) Message(ctx context.Context, sc sestina.Scope, id sestina.ID) (m
 		if q.next() {
 			m, found, err = s.scanMessage(c, q, nil)
 		}
-		return firstError(q.done(), err)
+		return cmp.Or(q.done(), err)
 	})
 	if err == nil && (!found || sc != sestina.Scope{} && sc != m.Scope) {
 		err = store.ErrNotFound
@@ -73,9 +74,6 @@ func (s *Store) Messages(ctx context.Context, f store.MessageFilter) (out []stor
 			more, err = s.searchMessages(c, f.Scope, match, from, &to, limit, &out)
 			return err
 		})
-		if err == nil {
-			err = ctx.Err()
-		}
 		if err != nil {
 			return nil, fmt.Errorf("search messages: %w", err)
 		}
@@ -246,7 +244,7 @@ func (s *Store) Event(ctx context.Context, id sestina.ID) (e store.Event, err er
 		if found = q.next(); found {
 			e, err = s.scanEvent(c, q)
 		}
-		return firstError(q.done(), err)
+		return cmp.Or(q.done(), err)
 	})
 	if err == nil && !found {
 		err = store.ErrNotFound

@@ -54,6 +54,7 @@ type Store struct {
 	stats  counters
 
 	listeners atomic.Pointer[[]store.Listener]
+	walLimit  int64
 
 	// Writing, see writer.go.
 	queue   chan *op
@@ -124,14 +125,15 @@ func newStore(o Options) *Store {
 	path := filepath.Join(dir, "sestina.db")
 	s := &Store{
 		dir: dir, path: path, log: o.Logger, clock: o.Clock,
-		disk:    &diskGuard{dir: dir, reserve: o.Reserve, free: o.FreeBytes, clock: o.Clock},
-		claims:  newClaims(),
-		bodies:  newBodyFiles(filepath.Join(dir, "bodies"), o.Clock),
-		reads:   newReaders(path),
-		scopes:  newScopeNames(),
-		queue:   make(chan *op, queueLength),
-		closing: make(chan struct{}),
-		stopped: make(chan struct{}),
+		disk:     &diskGuard{dir: dir, reserve: o.Reserve, free: o.FreeBytes, clock: o.Clock},
+		claims:   newClaims(),
+		bodies:   newBodyFiles(filepath.Join(dir, "bodies"), o.Clock),
+		reads:    newReaders(path),
+		scopes:   newScopeNames(),
+		queue:    make(chan *op, queueLength),
+		walLimit: walLimit,
+		closing:  make(chan struct{}),
+		stopped:  make(chan struct{}),
 	}
 	s.listeners.Store(&[]store.Listener{})
 	return s

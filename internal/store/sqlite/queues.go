@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -164,7 +165,7 @@ func (t *txn) nextInOrder(c *store.ReceiveQueued, blocked map[string]bool, seen 
 			found = append(found, seq)
 		}
 	}
-	return found, firstError(q.done(), err)
+	return found, cmp.Or(q.done(), err)
 }
 
 func (t *txn) isVisible(seq int64, now time.Time) (ok bool, err error) {

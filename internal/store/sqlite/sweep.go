@@ -51,9 +51,6 @@ func (s *Store) sweepRows(ctx context.Context,
 ) (total int, err error) {
 	var after rowRef
 	for more := true; more; {
-		if err := ctx.Err(); err != nil {
-			return total, err
-		}
 		var rows []rowRef
 		err := s.reads.do(ctx, func(c *conn) (err error) {
 			rows, after, more, err = find(c, after)

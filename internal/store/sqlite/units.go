@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -29,7 +30,7 @@ func (s *Store) scanUnits(c *conn, q *query) (out []store.Unit, err error) {
 		out = append(out, u)
 	}
 	if done := q.done(); done != nil || err != nil {
-		return nil, firstError(done, err)
+		return nil, cmp.Or(done, err)
 	}
 	return out, nil
 }
@@ -240,15 +241,6 @@ func (t *txn) revive(u *store.Unit, r *store.Redrive) error {
 		WHERE message_id = ? AND id = ? AND state = 2`).time(r.Now).id(u.MessageID).id(u.ID).run()
 	if err != nil {
 		return fmt.Errorf("redrive unit %s: %w", u.ID, err)
-	}
-	return nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }

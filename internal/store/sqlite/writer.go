@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,11 +14,10 @@ import (
 
 // How much waits for, and goes into, one transaction.
 const (
-	queueLength  = 1024
-	batchOps     = 512
-	batchBytes   = 4 << 20
-	rowOverhead  = 200 // bytes that a row costs besides its payload, roughly
-	savepointSQL = "SAVEPOINT command"
+	queueLength = 1024
+	batchOps    = 512
+	batchBytes  = 4 << 20
+	rowOverhead = 200 // bytes that a row costs besides its payload, roughly
 )
 
 // An op is something for the writer to do: a command or a function.
@@ -74,7 +74,7 @@ type writer struct {
 	s     *Store
 	c     *conn // nil after a fault, until it could be opened again
 	batch []*op
-	limit int64 // size of the WAL at which to shrink it
+	limit int64 // size of the WAL at which to shrink it, when above s.walLimit
 }
 
 func (w *writer) open() error {
@@ -142,6 +142,7 @@ func (w *writer) run() {
 	for _, o := range w.batch {
 		o.done <- struct{}{}
 	}
+	clear(w.batch) // their bodies are not needed any more
 }
 
 // refuse answers the batch with ErrUnavailable, but for ops that write nothing:
@@ -157,20 +158,16 @@ func (w *writer) refuse(cause error) {
 	t.committed()
 }
 
-// The WAL is to be shrunk at walLimit, and when that did not work, again after
-// it grew by walStep.
-const (
-	walLimit = 64 << 20
-	walStep  = 32 << 20
-)
+// walLimit is the size, in bytes, at which the WAL is shrunk.
+const walLimit = 64 << 20
 
 // shrink empties a WAL that has grown too long. Usually SQLite begins it anew
 // after the checkpoint at 32 MB, but only at a moment when no query reads from
 // it; under a steady load of queries there is none. So wait for those that are
 // running (later ones do not need the WAL any more once it is copied).
 func (w *writer) shrink() {
-	size := fileSize(w.s.path + "-wal"); t0 := time.Now(); defer func() { if time.Since(t0) > time.Millisecond { println("shrink", time.Since(t0).String(), w.limit) } }()
-	if w.c == nil || size < max(w.limit, walLimit) {
+	size := fileSize(w.s.path + "-wal")
+	if w.c == nil || size < max(w.limit, w.s.walLimit) {
 		return
 	}
 	w.c.db.SetBusyTimeout(250 * time.Millisecond)
@@ -182,7 +179,7 @@ func (w *writer) shrink() {
 		busy = true
 	}
 	if w.limit = 0; busy {
-		w.limit = size + walStep
+		w.limit = size + w.s.walLimit/2 // then try again
 	}
 }
 
@@ -276,14 +273,14 @@ func (t *txn) carryOut(o *op, savepoints bool) error {
 	guarded := t.begun && (savepoints || o.fn != nil)
 	m := t.mark()
 	if guarded {
-		if err := t.c.sql(savepointSQL).run(); err != nil {
+		if err := t.c.sql("SAVEPOINT command").run(); err != nil {
 			return err
 		}
 	}
 	o.err = t.try(o)
 	switch {
 	case t.begun && t.c.db.AutocommitEnabled(): // SQLite gave up the transaction
-		return cmpErr(o.err, errors.New("transaction ended early"))
+		return cmp.Or(o.err, errors.New("transaction ended early"))
 	case isUnavailable(o.err):
 		return o.err
 	case o.err == nil && !guarded:
@@ -300,13 +297,6 @@ func (t *txn) carryOut(o *op, savepoints bool) error {
 		return nil
 	}
 	return errRepeat
-}
-
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 // try runs the op and turns a panic into its error, so that a fault in one

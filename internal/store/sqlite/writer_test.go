@@ -88,6 +88,14 @@ func (x *stopped) start(ctx context.Context, c store.Command) (err *error) {
 	return err
 }
 
+// onWriter runs fn on the writer's goroutine, also while there is no database.
+func (x *stopped) onWriter(fn func()) {
+	x.t.Helper()
+	if err := x.write(x.t.Context(), &op{pure: true, fn: func(*txn) error { fn(); return nil }}); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
 // release lets the writer go on and waits for all answers.
 func (x *stopped) release() {
 	close(x.gate.open)
@@ -305,7 +313,7 @@ func TestFaults(t *testing.T) {
 		t.Parallel()
 		x := open(t)
 		path := x.path
-		x.path = filepath.Join(x.dir, "unplugged", "sestina.db")
+		x.onWriter(func() { x.path = filepath.Join(x.dir, "unplugged", "sestina.db") })
 		err := x.write(t.Context(), &op{fn: func(t *txn) error {
 			return t.c.script("PRAGMA max_page_count = 1; CREATE TABLE big (x); INSERT INTO big VALUES (zeroblob(1000000))")
 		}})
@@ -318,7 +326,7 @@ func TestFaults(t *testing.T) {
 				t.Fatalf("error is %v", err)
 			}
 		}
-		x.path = path
+		x.onWriter(func() { x.path = path })
 		if err := x.Do(t.Context(), x.newEvent(id)); err != nil {
 			t.Fatal(err)
 		}
@@ -326,4 +334,50 @@ func TestFaults(t *testing.T) {
 			t.Fatal("the event is missing")
 		}
 	})
+}
+
+// TestLongQueryDoesNotKeepTheWALLong holds a query open while much is written:
+// the WAL cannot be shrunk, writing goes on, and it is shrunk afterwards.
+func TestLongQueryDoesNotKeepTheWALLong(t *testing.T) {
+	t.Parallel()
+	x := newStopped(t)
+	x.release()
+	x.onWriter(func() { x.walLimit = 1 << 20 })
+	write := func() {
+		t.Helper()
+		w := x.newEvent(x.ids.New(testTime))
+		w.Events[0].Object = make([]byte, 1<<20)
+		if err := x.Do(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reading, end := make(chan struct{}), make(chan struct{})
+	x.wg.Go(func() {
+		err := x.reads.do(t.Context(), func(c *conn) error {
+			q := c.sql(`SELECT id FROM events`)
+			q.next()
+			close(reading)
+			<-end
+			return q.done()
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-reading
+	write()
+	write()
+	write()
+	if n := x.Stats().WAL; n < 2<<20 {
+		t.Fatalf("the WAL has %d bytes although a query reads from it", n)
+	}
+	close(end)
+	x.wg.Wait()
+	write()
+	if err := x.Ping(t.Context()); err != nil { // what follows a commit is done before the next
+		t.Fatal(err)
+	}
+	if n := x.Stats().WAL; n > 1<<20 {
+		t.Errorf("the WAL has %d bytes", n)
+	}
 }

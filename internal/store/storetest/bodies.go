@@ -32,12 +32,18 @@ func bytesOf(n int) []byte {
 // accept stages a body and writes its message.
 func (e *env) accept(id sestina.ID, body []byte) {
 	e.t.Helper()
+	e.ok(e.tryAccept(id, body))
+}
+
+// tryAccept is accept for goroutines other than the test's.
+func (e *env) tryAccept(id sestina.ID, body []byte) error {
 	b, err := e.Stage(e.ctx, id, int64(len(body)), bytes.NewReader(body))
-	e.ok(err)
-	e.equal(b.Size, int64(len(body)))
+	if err != nil {
+		return err
+	}
 	m := messageWith(id)
 	m.Body, m.Size = b, b.Size
-	e.do(&store.Write{Accepting: true, Effects: store.Effects{Messages: []store.NewMessage{m}}})
+	return e.Do(e.ctx, &store.Write{Accepting: true, Effects: store.Effects{Messages: []store.NewMessage{m}}})
 }
 
 func (e *env) body(id sestina.ID) []byte {
@@ -64,6 +70,9 @@ func testBodySizes(e *env) {
 	for _, n := range sizes {
 		id := e.id()
 		e.accept(id, bytesOf(n))
+		m, err := e.Message(e.ctx, virginia, id)
+		e.ok(err)
+		e.equal(m.Size, int64(n))
 		if !bytes.Equal(e.body(id), bytesOf(n)) {
 			e.t.Errorf("the body of %d bytes is not as it was", n)
 		}
@@ -137,7 +146,9 @@ func testManyBodies(e *env) {
 	ids := make([]sestina.ID, 24)
 	parallel(len(ids), func(i int) {
 		ids[i] = e.id()
-		e.accept(ids[i], bytesOf(store.InlineBody-12+i))
+		if err := e.tryAccept(ids[i], bytesOf(store.InlineBody-12+i)); err != nil {
+			e.t.Errorf("accept body %d: %v", i, err)
+		}
 	})
 	for i, id := range ids {
 		if !bytes.Equal(e.body(id), bytesOf(store.InlineBody-12+i)) {

@@ -42,7 +42,7 @@ type env struct {
 	t      *testing.T
 	dir    string
 	clock  *clock.Clock
-	store  store.Store
+	store  *tapped
 	engine *work.Engine
 	server *httptest.Server
 	sns    *awssns.Client
@@ -87,10 +87,11 @@ func openEnv(t *testing.T, dir string, change ...func(*Options)) *env {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	e := &env{t: t, dir: dir, clock: clock.New(0)}
-	st, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir, Reserve: -1, Clock: e.clock, Logger: log})
+	real, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir, Reserve: -1, Clock: e.clock, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
+	st := &tapped{Store: real, changed: make(chan struct{})}
 	e.store = st
 	cache := store.NewCache(st)
 	ids := new(sestina.IDs)
@@ -274,28 +275,65 @@ func status(code int) func(http.ResponseWriter, post) {
 // next returns the next request.
 func (e *endpoint) next(t *testing.T) post {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	select {
 	case p := <-e.posts:
 		return p
-	case <-time.After(patience):
+	case <-ctx.Done():
 		t.Fatal("the endpoint got no request")
 		return post{}
 	}
 }
 
-// eventually waits until ok holds, looking again whenever the store commits.
+// eventually waits until ok holds, looking again after every commit.
 func (e *env) eventually(what string, ok func() bool) {
 	e.t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
+	ctx, cancel := context.WithTimeout(e.t.Context(), patience)
+	defer cancel()
+	for {
+		changed := e.store.changes()
+		if ok() {
+			return
+		}
 		select {
-		case <-tick.C:
-		case <-deadline:
+		case <-changed:
+		case <-ctx.Done():
 			e.t.Fatalf("it did not happen: %s", what)
 		}
 	}
+}
+
+// A tapped store is the real one; it tells when something was committed.
+type tapped struct {
+	store.Store
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced at every commit
+}
+
+func (s *tapped) Do(ctx context.Context, c store.Command) error {
+	defer s.tell()
+	return s.Store.Do(ctx, c)
+}
+
+func (s *tapped) Update(ctx context.Context, fn func(store.Tx) error) error {
+	defer s.tell()
+	return s.Store.Update(ctx, fn)
+}
+
+func (s *tapped) tell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// changes returns a channel that is closed by the next commit.
+func (s *tapped) changes() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
 }
 
 // deads returns the dead letters of a lane of notifications.

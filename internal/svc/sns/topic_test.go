@@ -233,7 +233,9 @@ func TestTopicTagsAndPermissions(t *testing.T) {
 
 func TestTopicLimits(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, func(o *Options) { o.Limits = Limits{Topics: 3, FIFOTopics: 1, Subscriptions: 1, FilterPoliciesOfTopic: 1} })
+	e := newEnv(t, func(o *Options) {
+		o.Limits = Limits{Topics: 3, FIFOTopics: 1, Subscriptions: 1, FilterPoliciesOfTopic: 1}
+	})
 	arn := e.topicNamed("a")
 	e.topicNamed("a.fifo", "FifoTopic", "true")
 	_, err := e.sns.CreateTopic(t.Context(), &awssns.CreateTopicInput{Name: aws.String("b.fifo"), Attributes: pairs("FifoTopic", "true")})

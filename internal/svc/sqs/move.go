@@ -356,12 +356,12 @@ func (r *taskRun) step(ctx context.Context, task moveTask) (time.Duration, error
 	}
 	r.moved += int64(cmd.Moved)
 	switch {
-	case cmd.Blocked != nil && *cmd.Blocked == "":
-		return 0, r.end(ctx, taskFailed, reasonNoSource)
-	case cmd.Blocked != nil:
-		return 0, r.end(ctx, taskFailed, reasonNoQueue)
-	case cmd.Moved < cmd.Max:
+	case cmd.Moved < cmd.Max && cmd.Blocked == nil:
 		return 0, r.end(ctx, taskCompleted, "")
+	case cmd.Moved < cmd.Max && *cmd.Blocked == "":
+		return 0, r.end(ctx, taskFailed, reasonNoSource)
+	case cmd.Moved < cmd.Max:
+		return 0, r.end(ctx, taskFailed, reasonNoQueue)
 	case task.Rate > 0:
 		due := r.since.Add(time.Duration(r.moved) * time.Second / time.Duration(task.Rate))
 		return due.Sub(r.s.clock.Now()), nil

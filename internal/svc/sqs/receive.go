@@ -274,9 +274,7 @@ func (a *attempts) remember(queue sestina.ID, id string, got receipt, now time.T
 		a.order = a.order[1:]
 	}
 	key := attemptKey{queue, id}
-	if i := slices.Index(a.order, key); i >= 0 {
-		a.order = slices.Delete(a.order, i, i+1)
-	}
+	a.drop(key)
 	a.byKey[key] = got
 	a.order = append(a.order, key)
 }
@@ -294,10 +292,16 @@ func (a *attempts) recall(queue sestina.ID, id string, now time.Time) (receipt, 
 func (a *attempts) forget(queue sestina.ID, id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	key := attemptKey{queue, id}
-	if i := slices.Index(a.order, key); i >= 0 {
-		a.order = slices.Delete(a.order, i, i+1)
+	a.drop(attemptKey{queue, id})
+}
+
+// drop forgets an attempt; a.mu is held.
+func (a *attempts) drop(key attemptKey) {
+	if _, ok := a.byKey[key]; !ok {
+		return
 	}
+	i := slices.Index(a.order, key)
+	a.order = slices.Delete(a.order, i, i+1)
 	delete(a.byKey, key)
 }
 

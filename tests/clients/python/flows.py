@@ -4,6 +4,7 @@ Run by tests/clients: E is the HTTP address of a fresh Sestina.
 """
 
 import email.message
+import functools
 import json
 import os
 import unittest
@@ -18,6 +19,7 @@ REGION = "us-east-1"
 ALL = ["SEND", "DELIVERY", "BOUNCE", "COMPLAINT", "REJECT", "DELIVERY_DELAY"]
 
 
+@functools.cache
 def client(service, **more):
     # No retries: an answer that only a retry hides is a fault.
     config = Config(retries={"total_max_attempts": 1}, read_timeout=40)
@@ -30,7 +32,8 @@ class Flow(unittest.TestCase):
         with self.assertRaises(ClientError) as caught:
             call(**kwargs)
         error = caught.exception.response["Error"]
-        self.assertEqual((error["Code"], error["Message"]), (code, text))
+        self.assertEqual(error["Code"], code)
+        self.assertIn(error["Message"], (text,) if isinstance(text, str) else text)
         self.assertTrue(caught.exception.response["ResponseMetadata"]["RequestId"])
         return caught.exception
 
@@ -360,6 +363,9 @@ class SNS(Flow):
 
 
 class SQS(Flow):
+    # What the service says to older clients, by the Query protocol, and to newer ones, by JSON.
+    NO_QUEUE = ("The specified queue does not exist for this wsdl version.", "The specified queue does not exist.")
+
     def test_messages(self):
         sqs = client("sqs")
         queue = sqs.create_queue(QueueName="plain", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
@@ -403,10 +409,10 @@ class SQS(Flow):
         urls = [sqs.create_queue(QueueName="many-%02d" % i)["QueueUrl"] for i in range(25)]
         listed = sqs.get_paginator("list_queues").paginate(QueueNamePrefix="many-", PaginationConfig={"PageSize": 10})
         self.assertEqual(listed.build_full_result()["QueueUrls"], urls)
-        error = self.fails("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.",
+        error = self.fails("AWS.SimpleQueueService.NonExistentQueue", self.NO_QUEUE,
                            sqs.get_queue_url, QueueName="nowhere")
         self.assertIsInstance(error, sqs.exceptions.QueueDoesNotExist)
-        self.fails("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.",
+        self.fails("AWS.SimpleQueueService.NonExistentQueue", self.NO_QUEUE,
                    sqs.send_message, QueueUrl=urls[0] + "-gone", MessageBody="x")
         with self.assertRaises(sqs.exceptions.QueueNameExists):
             sqs.create_queue(QueueName="many-00", Attributes={"VisibilityTimeout": "7"})
@@ -416,4 +422,4 @@ class SQS(Flow):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings="ignore")

@@ -17,6 +17,7 @@ import (
 func (m *Mux) Authenticate(w http.ResponseWriter, r *http.Request, signingName string, maxBody int64) (*Call, error) {
 	x := &exchange{m: m, w: w, r: r, proto: awsapi.ProtocolREST, call: &Call{RequestID: newRequestID(), Service: signingName}}
 	m.setPeer(x.call, r)
+	m.guardBody(w, r)
 	defer m.release(&x.body)
 	if f := x.authenticate(signingName, maxBody); f != nil {
 		return nil, &sestina.Error{Code: f.shape, Message: f.message, Status: f.status}

@@ -68,3 +68,11 @@ func BenchmarkSendEmail(b *testing.B) {
 type nopClose struct{}
 
 func (nopClose) Close() error { return nil }
+
+// BenchmarkNewMux is what the package adds to the start of the program.
+func BenchmarkNewMux(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		NewMux(Options{})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,6 +21,7 @@ import (
 	"github.com/sestina-mail/sestina/internal/awsapi/sesv2"
 	"github.com/sestina-mail/sestina/internal/awsapi/sns"
 	"github.com/sestina-mail/sestina/internal/awsapi/sts"
+	"github.com/sestina-mail/sestina/internal/sestina"
 )
 
 // newSigMux returns a Mux that checks signatures, with a handler per protocol.
@@ -503,5 +505,44 @@ func TestSigV4UnsignedPayload(t *testing.T) {
 		if want := map[bool]int{false: 403, true: 200}[r.URL.Scheme == "https"]; resp.StatusCode != want {
 			t.Errorf("%s: %d, want %d", r.URL.Scheme, resp.StatusCode, want)
 		}
+	}
+}
+
+// TestAuthenticate checks the signature check that other handlers borrow.
+func TestAuthenticate(t *testing.T) {
+	t.Parallel()
+	m := newSigMux(Options{})
+	request := func(service string) *http.Request {
+		r := httptest.NewRequest(http.MethodPost, "/sestina/v1/reset?a=b", strings.NewReader("body"))
+		sign(t, r, []byte("body"), service, "eu-west-1")
+		return r
+	}
+	for name, c := range map[string]struct {
+		r    *http.Request
+		max  int64
+		code string // empty: accepted
+	}{
+		"Right":        {request("sestina"), 10, ""},
+		"OtherService": {request("sns"), 10, "InvalidSignatureException"},
+		"BodyTooLarge": {request("sestina"), 3, "RequestEntityTooLargeException"},
+		"NotSigned":    {httptest.NewRequest(http.MethodPost, "/", nil), 10, "MissingAuthenticationTokenException"},
+	} {
+		call, err := m.Authenticate(httptest.NewRecorder(), c.r, "sestina", c.max)
+		if c.code != "" {
+			if sestina.CodeOf(err) != c.code {
+				t.Errorf("%s: %v, want %s", name, err, c.code)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		body, err := io.ReadAll(c.r.Body)
+		if err != nil || string(body) != "body" || call.Scope != (sestina.Scope{Account: "111122223333", Region: "eu-west-1"}) || call.UserName != "app" {
+			t.Errorf("%s: %q %+v %v", name, body, call, err)
+		}
+	}
+	if n := m.bodies.used.Load(); n != 0 {
+		t.Errorf("%d bytes are still accounted for", n)
 	}
 }

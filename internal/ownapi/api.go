@@ -102,8 +102,15 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
+	if r.ContentLength != 0 {
+		// A connection without deadlines (tests) has no slow senders either.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) //permit:time.Now network timeout
+	}
 	a.mux.ServeHTTP(w, r)
 }
+
+// bodyTimeout is how long a caller may take to send its small body.
+const bodyTimeout = 30 * time.Second
 
 // guard refuses what must not reach the API: in serve what Authorize refuses,
 // in dev a Host that is not ours (DNS rebinding) and an Origin that is not the

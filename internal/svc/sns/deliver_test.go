@@ -2,11 +2,16 @@ package sns
 
 import (
 	"crypto/md5" //nolint:gosec // rfc7616 still knows MD5
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -370,6 +375,48 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
+func TestPacer(t *testing.T) {
+	t.Parallel()
+	var p pacer
+	var a, b sestina.ID
+	b[0] = 1
+	now := time.Unix(1_700_000_000, 0)
+	for i := range 9 {
+		if got := p.book(a, 4, now).Sub(now); got != time.Duration(i)*250*time.Millisecond {
+			t.Errorf("delivery %d after %s", i, got)
+		}
+	}
+	if got := p.book(b, 4, now); got != now {
+		t.Errorf("another subscription waits %s", got.Sub(now))
+	}
+	if later := now.Add(time.Minute); p.book(a, 4, later) != later {
+		t.Error("a subscription that was idle waits")
+	}
+}
+
+// FuzzChallenge checks that parameters that are written quoted are read back,
+// and that no challenge makes the answer hold a line break.
+func FuzzChallenge(f *testing.F) {
+	f.Add("realm", `a "b"`, `Digest realm="x", nonce=abc, qop="auth"`)
+	f.Add("nonce", `\`, `Digest nonce="`)
+	f.Add("opaque", "x,y=z", `Basic realm="x"`)
+	f.Fuzz(func(t *testing.T, name, value, challenge string) {
+		if name != "" && onlyNameBytes(name) {
+			got := parseChallenge("first=1, " + name + "=" + quote(value) + ` , last="2"`)
+			if n := strings.ToLower(name); n != "first" && n != "last" && (got[n] != value || got["first"] != "1" || got["last"] != "2") {
+				t.Fatalf("%s=%q is read as %v", name, value, got)
+			}
+		}
+		if strings.ContainsAny(challenge, "\r\n") {
+			return // net/http lets no such header in
+		}
+		u := &url.URL{Scheme: "http", Host: "x", User: url.UserPassword("u", "p")}
+		if a := authorization(u, []string{challenge}); strings.ContainsAny(a, "\r\n") {
+			t.Fatalf("answer %q", a)
+		}
+	})
+}
+
 func TestBacklogOfDeletedSubscription(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -468,6 +515,34 @@ func TestDialControlRefuses(t *testing.T) {
 	})
 	if len(ep.posts) != 0 {
 		t.Error("the endpoint was reached")
+	}
+}
+
+func TestHTTPS(t *testing.T) {
+	t.Parallel()
+	posts := make(chan *http.Request, 10)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { posts <- r }))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	trusting := newEnv(t, func(o *Options) { o.TLSConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12} })
+	wary := newEnv(t)
+	for _, e := range []*env{trusting, wary} {
+		topic := e.topicNamed("t")
+		lane := e.inserted("t", "https", server.URL)[0]
+		e.publishTo(topic, "hello")
+		if e == trusting {
+			if r := <-posts; r.Proto != "HTTP/1.1" {
+				t.Errorf("protocol %s", r.Proto)
+			}
+			continue
+		}
+		e.eventually("the certificate is refused", func() bool {
+			st, err := e.store.Lane(t.Context(), store.KindNotification, lane)
+			return err == nil && strings.Contains(st.LastError, "certificate")
+		})
 	}
 }
 

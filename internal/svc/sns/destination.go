@@ -85,7 +85,7 @@ func (d destination) publish(ctx context.Context, e sestina.EventDestination, it
 		Type: typeNotification, TopicARN: e.TopicARN, MessageID: sestina.DerivedUUID(it.Unit.ID, "sns"), At: d.s.Clock.Now(),
 		Subject: &subject, Message: strings.ToValidUTF8(string(it.Record), "\uFFFD") + "\n", SignatureVersion: t.signatureVersion(),
 	}
-	c, err := d.s.fanOut(ctx, scope, t, m, origin{it.Unit.MessageID, it.Unit.EventID})
+	c, err := d.s.fanOut(ctx, scope, t, m, origin{it.Unit.MessageID, it.Unit.EventID, it.Unit.ID})
 	if err != nil {
 		return publish.Outcome{}, err
 	}

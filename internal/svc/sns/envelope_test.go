@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/sestina-mail/sestina/internal/sestina"
+	"github.com/sestina-mail/sestina/internal/store"
 )
 
 var update = flag.Bool("update", false, "write golden files")
@@ -171,7 +173,7 @@ func TestSigningKeyIsMadeOnceAndKept(t *testing.T) {
 	if cert.Subject.CommonName != "sns.amazonaws.com" || len(rest) != 0 || strings.Contains(first.Certificate, "\r") {
 		t.Errorf("certificate of %s, then %q", cert.Subject, rest)
 	}
-	if now := time.Now(); now.Before(cert.NotBefore) || cert.NotAfter.Before(now.AddDate(20, 0, 0)) {
+	if now := e.clock.Now(); now.Before(cert.NotBefore) || cert.NotAfter.Before(now.AddDate(20, 0, 0)) {
 		t.Errorf("valid from %s to %s", cert.NotBefore, cert.NotAfter)
 	}
 	e.stop()
@@ -199,6 +201,31 @@ func TestSigningKeyIsMadeOnceAndKept(t *testing.T) {
 	operator.stop()
 	if k := must[*signingKey](t)(openEnv(t, e.dir, own).signer.current(t.Context())); k.name != first.name {
 		t.Error("without the operator's key the old one is not used again")
+	}
+}
+
+func TestFirstUsersWaitForOneKey(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, func(o *Options) { o.SigningKey, o.SigningCertificate = nil, nil })
+	names := make(chan string, 8)
+	for range cap(names) {
+		go func() {
+			k, err := e.signer.current(t.Context())
+			if err != nil {
+				t.Error(err)
+				k = new(signingKey)
+			}
+			names <- k.name
+		}()
+	}
+	first := <-names
+	for range cap(names) - 1 {
+		if n := <-names; n != first {
+			t.Errorf("keys %s and %s", first, n)
+		}
+	}
+	if docs := must[[]store.Document](t)(e.store.List(t.Context(), sestina.Scope{}, kindSigningKey, "", 10)); len(docs) != 1 {
+		t.Errorf("%d keys are stored", len(docs))
 	}
 }
 
@@ -266,5 +293,42 @@ func TestTokens(t *testing.T) {
 		if _, err := e.tokens.read(bad, now); err != errMalformedToken {
 			t.Errorf("%.10q: %v", bad, err)
 		}
+	}
+}
+
+// FuzzToken checks that nothing but what the service made is taken for a token.
+func FuzzToken(f *testing.F) {
+	keys := &tokenKeys{docs: new(store.Documents[tokenKey])}
+	now := time.Unix(1_700_000_000, 0)
+	f.Add("23" + strings.Repeat("01", 129))
+	f.Add("x")
+	f.Fuzz(func(t *testing.T, token string) {
+		if name, err := keys.read(token, now); err == nil {
+			t.Fatalf("%q is taken for %s", token, name)
+		}
+	})
+}
+
+func BenchmarkEnvelope(b *testing.B) {
+	key, err := testKey()
+	if err != nil {
+		b.Fatal(err)
+	}
+	sub := &Subscription{TopicName: "t", Protocol: protocolHTTP, scope: testScope}
+	for _, cached := range []bool{true, false} {
+		b.Run(fmt.Sprintf("signed=%v", cached), func(b *testing.B) {
+			s := &Service{signer: &signer{ready: key, signatures: newLRU[[sha256.Size]byte, *signature](4096)}}
+			m := &message{Type: typeNotification, TopicARN: topicPrefix + "t", MessageID: "165545c9-2a5c-472c-8df2-7ff2be2b3b1b", At: time.Unix(1, 0), Message: record, SignatureVersion: "1"}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if !cached {
+					m.MessageID = fmt.Sprint(i)
+				}
+				fs, err := s.fields(b.Context(), m, sub)
+				if err != nil || len(prettyJSON(fs)) == 0 {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

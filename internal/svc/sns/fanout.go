@@ -21,6 +21,9 @@ const fanOutLane = "fan-out/"
 type origin struct {
 	message sestina.ID
 	event   sestina.ID
+	// publication is the unit that brought the event here. The envelope has its
+	// id, so that a timeline finds what followed from a publication.
+	publication sestina.ID
 }
 
 // A chunk is what publishing a message to some subscriptions comes to.
@@ -38,7 +41,10 @@ type chunk struct {
 // same effects hold. So the message is published as soon as they are committed.
 func (s *Service) fanOut(ctx context.Context, scope sestina.Scope, t *Topic, m *message, o origin) (chunk, error) {
 	now := s.Clock.Now()
-	id := s.IDs.New(now)
+	id := o.publication
+	if id.IsZero() {
+		id = s.IDs.New(now)
+	}
 	c, err := s.fanOutChunk(ctx, scope, t.ID, id, m, o, sestina.ID{})
 	if err != nil {
 		return chunk{}, err
@@ -51,7 +57,7 @@ func (s *Service) fanOut(ctx context.Context, scope sestina.Scope, t *Topic, m *
 		})
 	}
 	for _, u := range c.effects.Units {
-		if !u.Envelope.IsZero() {
+		if u.State != store.Done { // a queue's unit is done and needs no envelope
 			c.effects.Envelopes = append(c.effects.Envelopes, s.envelope(scope, id, m))
 			break
 		}
@@ -109,7 +115,6 @@ func (s *Service) enqueue(ctx context.Context, e *store.Effects, m *message, sub
 		u.State, u.Payload = store.Dead, payload{Ended: true}.encode()
 	} else {
 		e.Queued = append(e.Queued, row)
-		u.Envelope = sestina.ID{}
 		if u.MessageID.IsZero() {
 			return nil // there is no timeline that it would be on
 		}

@@ -256,3 +256,16 @@ func FuzzFilter(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkFilterBody(b *testing.B) {
+	p, err := parseFilter(`{"eventType":["Bounce"],"mail":{"tags":{"ses:configuration-set":["spring"]}}}`, scopeBody)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if !p.matches(&message{Message: record}) {
+			b.Fatal("does not match")
+		}
+	}
+}

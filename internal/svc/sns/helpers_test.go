@@ -45,6 +45,7 @@ type env struct {
 	store  *tapped
 	engine *work.Engine
 	server *httptest.Server
+	queues *sqs.Service
 	sns    *awssns.Client
 	sqs    *awssqs.Client
 	stop   func()
@@ -96,6 +97,7 @@ func openEnv(t *testing.T, dir string, change ...func(*Options)) *env {
 	cache := store.NewCache(st)
 	ids := new(sestina.IDs)
 	queues := sqs.New(sqs.Options{Store: st, Cache: cache, Clock: e.clock, IDs: ids, Logger: log})
+	e.queues = queues
 	mux := awswire.NewMux(awswire.Options{Logger: log})
 	web := http.NewServeMux()
 	e.server = httptest.NewServer(web)

@@ -44,4 +44,11 @@ func (l *lru[K, V]) get(key K, missing func() V) (v V, ok bool) {
 }
 
 // put sets a value.
-func (l *lru[K, V]) put(key K, v V) { l.get(key, func() V { return v }) }
+func (l *lru[K, V]) put(key K, v V) {
+	l.get(key, func() V { return v })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.byKey[key]; e != nil {
+		e.Value.(*lruEntry[K, V]).value = v
+	}
+}

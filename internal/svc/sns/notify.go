@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -112,7 +113,26 @@ func (s *Service) work(ctx context.Context, u store.Unit) (work.Result, bool) {
 	if !ok {
 		return work.Result{}, false
 	}
-	return s.conclude(ctx, j, out), true
+	r := s.conclude(ctx, j, out)
+	s.logAttempt(ctx, j, out, r.Verdict)
+	return r, true
+}
+
+// logAttempt writes one record for an attempt that was made. The endpoint and
+// its answer are in the timeline, not in the log: they may hold secrets.
+func (s *Service) logAttempt(ctx context.Context, j *job, out outcome, v work.Verdict) {
+	if !out.busy.IsZero() || out.held || !s.Logger.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("unit", j.unit.ID.String()), slog.String("subscription", j.sub.ID.String()), slog.String("protocol", j.sub.Protocol),
+		slog.String("type", j.message.Type), slog.Int("attempt", j.unit.Attempts+1), slog.Bool("delivered", out.ok),
+		slog.Bool("final", v != work.Retry), slog.Duration("took", out.took),
+	}
+	if !j.unit.MessageID.IsZero() {
+		attrs = append(attrs, slog.String("message", sestina.MessageID(j.unit.MessageID, j.unit.Scope.Region)))
+	}
+	s.Logger.LogAttrs(ctx, slog.LevelInfo, "notification", attrs...)
 }
 
 // prepare finds what the attempt needs, or says how the unit ends without one.
@@ -303,7 +323,7 @@ func (s *Service) continueFanOut(ctx context.Context, j *job) work.Result {
 		s.Logger.Error("read a topic's message", "unit", u.ID, "error", err)
 		return work.Result{Unit: u, Verdict: work.Retry, Answer: "the message could not be read"}
 	}
-	c, err := s.fanOutChunk(ctx, u.Scope, j.Topic, u.Envelope, m, origin{u.MessageID, u.EventID}, j.After)
+	c, err := s.fanOutChunk(ctx, u.Scope, j.Topic, u.Envelope, m, origin{u.MessageID, u.EventID, u.Envelope}, j.After)
 	if err != nil {
 		s.Logger.Error("publish a topic's message", "unit", u.ID, "error", err)
 		return work.Result{Unit: u, Verdict: work.Retry, Answer: "internal error"}

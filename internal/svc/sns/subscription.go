@@ -177,7 +177,13 @@ func (s *Service) subscribe(ctx context.Context, r subscribeRequest) (*Subscript
 			return sub, tx.Apply(s.addressed(confirmation, sub))
 		})
 	})
-	return sub, err
+	if err != nil {
+		return nil, err
+	}
+	if sub.State == pending { // who asks again expects the endpoint to be well now
+		s.wake(sub.ID)
+	}
+	return sub, nil
 }
 
 // sameTopicStill checks inside a transaction that a topic exists, and is the

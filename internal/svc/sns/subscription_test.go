@@ -11,11 +11,17 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awssns "github.com/aws/aws-sdk-go-v2/service/sns"
+
+	sqsapi "github.com/sestina-mail/sestina/internal/awsapi/sqs"
+	"github.com/sestina-mail/sestina/internal/awswire"
+	"github.com/sestina-mail/sestina/internal/sestina"
+	"github.com/sestina-mail/sestina/internal/store"
 )
 
 // listed returns "arn protocol endpoint" of a topic's subscriptions.
@@ -279,8 +285,19 @@ func TestConfirmByURL(t *testing.T) {
 
 	// Both tokens confirm, as often as one likes.
 	var arn string
-	for _, link := range []string{m["SubscribeURL"], m["SubscribeURL"], second["SubscribeURL"]} {
-		code, body := get(t, link)
+	postForm := func(link string) (int, string) {
+		u := must[*url.URL](t)(url.Parse(link))
+		res := must[*http.Response](t)(http.PostForm(e.server.URL+"/", u.Query())) //nolint:noctx // the test's own server
+		defer func() { _ = res.Body.Close() }()
+		return res.StatusCode, string(must[[]byte](t)(io.ReadAll(res.Body)))
+	}
+	for i, link := range []string{m["SubscribeURL"], m["SubscribeURL"], second["SubscribeURL"], m["SubscribeURL"]} {
+		code, body := 0, ""
+		if i < 3 {
+			code, body = get(t, link)
+		} else {
+			code, body = postForm(link)
+		}
 		found := regexp.MustCompile(`<SubscriptionArn>(.*)</SubscriptionArn>`).FindStringSubmatch(body)
 		if code != http.StatusOK || found == nil || arn != "" && found[1] != arn {
 			t.Fatalf("%d %s", code, body)
@@ -531,4 +548,90 @@ func TestQueueOfAnotherAccountConfirms(t *testing.T) {
 	topic := e.topicNamed("t")
 	_, err := e.sns.Subscribe(t.Context(), &awssns.SubscribeInput{TopicArn: topic, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:111122223333:q")})
 	wantError(t, err, "InvalidParameter", "Invalid parameter: SQS endpoint ARN") // there is no such queue
+
+	// With credentials of any account a queue of it can be made.
+	other := sestina.Scope{Account: "111122223333", Region: testScope.Region}
+	ctx := awswire.WithCall(t.Context(), &awswire.Call{Scope: other, BaseURL: e.server.URL, Signed: true})
+	queue := must[*sqsapi.CreateQueueOutput](t)(e.queues.CreateQueue(ctx, &sqsapi.CreateQueueInput{QueueName: aws.String("q")}))
+	sub := e.subscribeTo(topic, "sqs", sestina.NewARN("sqs", other, "q"))
+	receive := func() string {
+		got := must[*sqsapi.ReceiveMessageOutput](t)(e.queues.ReceiveMessage(ctx, &sqsapi.ReceiveMessageInput{QueueUrl: queue.QueueUrl})).Messages
+		if len(got) != 1 {
+			t.Fatalf("the queue has %d messages", len(got))
+		}
+		return *got[0].Body
+	}
+	var m map[string]string
+	body := receive()
+	if err := json.Unmarshal([]byte(body), &m); err != nil || m["Type"] != "SubscriptionConfirmation" || verify(body, fetch) != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	if a := e.attributesOf(sub); a["PendingConfirmation"] != "true" {
+		t.Errorf("attributes %v", a)
+	}
+	get(t, m["SubscribeURL"])
+	e.publishTo(topic, "hello")
+	if body := receive(); !strings.Contains(body, `"Message":"hello"`) {
+		t.Errorf("received %s", body)
+	}
+}
+
+// streams are delivery streams that keep what they are given.
+type streams struct {
+	mu      sync.Mutex
+	records []string
+	fault   error
+}
+
+func (s *streams) Exists(arn string) bool { return strings.HasSuffix(arn, "/d") }
+
+func (s *streams) Put(_ context.Context, _ string, record []byte) (store.Effects, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault == nil {
+		s.records = append(s.records, string(record))
+	}
+	return store.Effects{}, s.fault
+}
+
+func TestFirehose(t *testing.T) {
+	t.Parallel()
+	out := &streams{fault: sestina.Errorf("ServiceUnavailableException", "Slow down.")}
+	e := newEnv(t, func(o *Options) { o.Streams = out })
+	topic := e.topicNamed("t")
+	const arn, role = "arn:aws:firehose:us-east-1:000000000000:deliverystream/", "arn:aws:iam::000000000000:role/r"
+	for endpoint, want := range map[string]string{
+		"x":       "Invalid parameter: Firehose endpoint ARN",
+		arn + "x": "Invalid parameter: Endpoint Reason: the delivery stream " + arn + "x does not exist",
+		arn + "d": "Invalid parameter: Attributes Reason: SubscriptionRoleArn is required for the firehose protocol",
+	} {
+		_, err := e.sns.Subscribe(t.Context(), &awssns.SubscribeInput{TopicArn: topic, Protocol: aws.String("firehose"), Endpoint: &endpoint})
+		wantError(t, err, "InvalidParameter", want)
+	}
+	sub := e.subscribeTo(topic, "firehose", arn+"d", "SubscriptionRoleArn", role)
+	e.publishTo(topic, "hello")
+	e.eventually("the first attempt fails", func() bool {
+		due, err := e.store.NextDue(t.Context(), store.KindNotification, laneOf(sub))
+		return err == nil && due.After(e.clock.Now())
+	})
+	out.mu.Lock()
+	out.fault = nil
+	out.mu.Unlock()
+	e.untilIdle(laneOf(sub))
+	var m map[string]string
+	if err := json.Unmarshal([]byte(out.records[0]), &m); err != nil || !strings.HasSuffix(out.records[0], "}\n") {
+		t.Fatalf("%v: %q", err, out.records)
+	}
+	want := []string{"Message", "MessageId", "Timestamp", "TopicArn", "Type", "UnsubscribeURL"}
+	if got := slices.Sorted(maps.Keys(m)); !slices.Equal(got, want) || m["Message"] != "hello" {
+		t.Errorf("record %s", out.records[0])
+	}
+	if err := e.setAttribute(sub, "RawMessageDelivery", "true"); err != nil {
+		t.Fatal(err)
+	}
+	e.publishTo(topic, "raw")
+	e.untilIdle(laneOf(sub))
+	if len(out.records) != 2 || out.records[1] != "raw\n" {
+		t.Errorf("records %q", out.records)
+	}
 }

@@ -251,3 +251,37 @@ func TestTopicLimits(t *testing.T) {
 		t.Errorf("a filter policy cannot be replaced at the limit: %v", err)
 	}
 }
+
+// FuzzAccessPolicy checks that a statement can be added to every policy that is
+// accepted, and that removing it leaves the others as they were.
+func FuzzAccessPolicy(f *testing.F) {
+	f.Add(`{"Version":"2008-10-17","Statement":[{"Sid":"a","Effect":"Allow"}]}`)
+	f.Add(`{"Statement":{"Effect":"Deny","Sid":5}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := parseAccessPolicy(text)
+		if err != nil {
+			return
+		}
+		topic := &Topic{Name: "t", Attributes: map[string]string{"Policy": text}}
+		const label = "a label of the test"
+		for _, raw := range p.Statement {
+			if sidOf(raw) == label {
+				return
+			}
+		}
+		if err := topic.addPermission(testScope, label, []string{"111122223333", "222233334444"}, []string{"Publish", "Subscribe"}); err != nil {
+			t.Fatal(err)
+		}
+		more, err := topic.accessPolicy(testScope)
+		if err != nil || len(more.Statement) != len(p.Statement)+1 {
+			t.Fatalf("added: %v, %v", more, err)
+		}
+		if err := topic.removePermission(testScope, label); err != nil {
+			t.Fatal(err)
+		}
+		again, err := topic.accessPolicy(testScope)
+		if err != nil || !sameText(string(mustJSON(again)), string(mustJSON(p))) {
+			t.Fatalf("removed: %s, was %s, %v", mustJSON(again), mustJSON(p), err)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,29 +79,11 @@ type Submission struct {
 	// ReturnPath is where feedback by email goes; empty means the sender.
 	ReturnPath string
 
-	Raw       []byte
+	Raw       []byte          // not changed, but kept until Accept returns
 	Formatted *message.Simple // its Seed is set here
 
 	// MaxBytes is the interface's size limit for the whole message.
 	MaxBytes int64
-}
-
-// draft is a submission on its way through the checks.
-type draft struct {
-	Submission
-	id        sestina.ID
-	messageID string
-	now       time.Time
-
-	msg        *message.Message
-	fields     []message.Field // as submitted, for event records
-	truncated  bool
-	common     message.CommonHeaders
-	from       message.Address
-	recipients []string
-	tags       []sestina.Tag
-	set        *sestina.ConfigurationSet
-	identity   string
 }
 
 // Accept checks and stores one message. It returns the SES message id once the
@@ -176,115 +159,12 @@ func invalid(format string, args ...any) error {
 	return sestina.SESErrorf("InvalidParameterValue", "BadRequestException", format, args...)
 }
 
-// read parses or composes the message, takes its control headers out, and
-// settles recipients and tags.
-func (dr *draft) read() error {
-	var sub message.Submission
-	var err error
-	if dr.Raw != nil {
-		if dr.msg, err = message.Parse(dr.Raw); err != nil {
-			return err
-		}
-		if err = dr.msg.Check(); err != nil {
-			return err
-		}
-		dr.fields, dr.truncated = dr.msg.Header.EventFields()
-		dr.common = dr.msg.Header.Common()
-		sub = dr.msg.Take()
-	} else {
-		f := *dr.Formatted
-		f.Seed = dr.messageID
-		if dr.msg, err = message.Compose(f); err != nil {
-			return err
-		}
-		dr.fields, dr.truncated = dr.msg.Header.EventFields()
-		dr.common = dr.msg.Header.Common()
-	}
-	if size := dr.msg.Size(); dr.MaxBytes > 0 && size > dr.MaxBytes {
-		return tooLong(size, dr.MaxBytes)
-	}
-	if dr.ConfigurationSet == "" {
-		dr.ConfigurationSet = strings.TrimSpace(sub.ConfigurationSet)
-	}
-	if dr.tags = dr.Tags; len(dr.tags) == 0 && sub.MessageTags != "" {
-		if dr.tags, err = message.ParseTags(sub.MessageTags); err != nil {
-			return err
-		}
-	}
-	if err = sestina.ValidateMessageTags(dr.tags); err != nil {
-		return err
-	}
-	if err = dr.readSender(sub); err != nil {
-		return err
-	}
-	if err = dr.readRecipients(sub); err != nil {
-		return err
-	}
-	dr.msg.Stamp(dr.messageID, dr.Scope.Region, dr.now)
-	return nil
-}
-
-func (dr *draft) readSender(sub message.Submission) error {
-	froms, err := dr.msg.From()
-	if err != nil {
-		return err
-	}
-	dr.from = froms[0]
-	if dr.Source == "" {
-		dr.Source = dr.msg.Header.Get("From")
-		if len(dr.common.From) > 0 {
-			dr.Source = dr.common.From[0]
-		}
-	} else if _, err := message.ParseAddress(dr.Source); err != nil {
-		return err
-	}
-	if dr.ReturnPath == "" && sub.ReturnPath != "" && dr.Operation != "SendRawEmail" {
-		dr.ReturnPath = sub.ReturnPath
-	}
-	if dr.ReturnPath == "" {
-		dr.ReturnPath = dr.Source
-	}
-	a, err := message.ParseAddress(dr.ReturnPath)
-	if err != nil {
-		return err
-	}
-	dr.ReturnPath = a.Addr()
-	return nil
-}
-
-func (dr *draft) readRecipients(sub message.Submission) error {
-	given := dr.Destinations
-	if given == nil {
-		list, err := dr.msg.Recipients(sub)
-		if err != nil {
-			return err
-		}
-		for _, a := range list {
-			given = append(given, a.Addr())
-		}
-	}
-	if len(given) > MaxRecipients {
-		return invalid("Recipient count exceeds %d.", MaxRecipients)
-	}
-	for _, s := range given {
-		a, err := message.ParseAddress(s)
-		if err != nil {
-			return err
-		}
-		dr.recipients = append(dr.recipients, a.Addr())
-	}
-	if len(dr.recipients) == 0 {
-		return invalid("The message has no recipients: give at least one To, Cc or Bcc address.")
-	}
-	return nil
-}
-
 // chooseSet finds the configuration set: parameter, header, or the default of
 // the identity, the address identity before its domain.
 func (d *Door) chooseSet(dr *draft) error {
 	name, v2 := dr.ConfigurationSet, "NotFoundException"
 	if name == "" {
-		for _, n := range sestina.MatchIdentity(dr.from.Addr()) {
+		for _, n := range sestina.MatchIdentity(dr.senders[0]) {
 			if id := d.Identities.Get(dr.Scope, n); id != nil && id.Verified && id.ConfigurationSet != "" {
 				name, v2 = id.ConfigurationSet, "BadRequestException"
 				break
@@ -314,28 +194,21 @@ func (d *Door) checkSending(dr *draft) error {
 // AccountName is the name of the one document that holds an account's settings.
 const AccountName = "settings"
 
-// checkIdentities requires a verified identity for the From header and for the
-// source and return path where they differ from it.
+// checkIdentities requires a verified identity for every address that the
+// message names as a sender: the From and Sender headers, the source, and the
+// return path. ses-guide:verify-addresses-and-domains
 func (d *Door) checkIdentities(dr *draft) error {
-	dr.identity = d.verified(dr.Scope, dr.from.Addr())
+	dr.identity = d.verified(dr.Scope, dr.senders[0])
 	if d.AnySender {
 		if dr.identity == "" {
-			dr.identity = message.Domain(dr.from.Addr())
+			dr.identity = message.Domain(dr.senders[0])
 		}
 		return nil
 	}
 	var failed []string
-	seen := map[string]bool{}
-	for _, s := range []string{dr.from.Addr(), dr.Source, dr.ReturnPath} {
-		a, err := message.ParseAddress(s)
-		if err != nil {
-			return err
-		}
-		if addr := a.Addr(); !seen[addr] {
-			seen[addr] = true
-			if d.verified(dr.Scope, addr) == "" {
-				failed = append(failed, addr)
-			}
+	for _, addr := range dr.senders {
+		if d.verified(dr.Scope, addr) == "" {
+			failed = append(failed, addr)
 		}
 	}
 	if len(failed) == 0 {
@@ -343,7 +216,17 @@ func (d *Door) checkIdentities(dr *draft) error {
 	}
 	return sestina.SESErrorf("MessageRejected", "MessageRejected",
 		"Email address is not verified. The following identities failed the check in region %s: %s",
-		strings.ToUpper(dr.Scope.Region), strings.Join(failed, ", "))
+		strings.ToUpper(dr.Scope.Region), listed(failed))
+}
+
+// maxFailed is how many identities a refusal lists before it is cut with dots.
+const maxFailed = 10
+
+func listed(names []string) string {
+	if len(names) > maxFailed {
+		names = append(slices.Clone(names[:maxFailed]), "...")
+	}
+	return strings.Join(names, ", ")
 }
 
 // verified returns the most specific verified identity of an address, or "".
@@ -418,47 +301,6 @@ func (d *Door) Notice(ctx context.Context, scope sestina.Scope, f message.Simple
 	if err := dr.read(); err != nil {
 		return store.Effects{}, err
 	}
-	dr.identity = message.Domain(dr.from.Addr())
+	dr.identity = message.Domain(dr.senders[0])
 	return d.effects(ctx, dr)
-}
-
-// mail makes the frozen mail object of event records.
-func (dr *draft) mail() ([]byte, error) {
-	m := event.Mail{
-		Timestamp: event.Time(dr.now), Source: dr.Source,
-		SourceARN:        sestina.NewARN("ses", dr.Scope, "identity/"+dr.identity),
-		SendingAccountID: dr.Scope.Account, MessageID: dr.messageID, Destination: dr.recipients,
-		HeadersTruncated: dr.truncated,
-		CommonHeaders: event.CommonHeaders{
-			From: dr.common.From, To: dr.common.To, CC: dr.common.Cc, ReplyTo: dr.common.ReplyTo, Sender: dr.common.Sender,
-			ReturnPath: dr.common.ReturnPath, Date: dr.common.Date, Subject: dr.common.Subject, MessageID: dr.messageID,
-		},
-		Tags: dr.eventTags(),
-	}
-	for _, f := range dr.fields {
-		m.Headers = append(m.Headers, event.Header{Name: f.Name, Value: f.Value})
-	}
-	return m.Encode()
-}
-
-// eventTags are the auto-tags known at acceptance, then the message tags.
-// ses-guide:event-publishing-auto-tags
-func (dr *draft) eventTags() event.Tags {
-	var t event.Tags
-	add := func(name, value string) {
-		if value != "" {
-			t = append(t, sestina.Tag{Name: name, Value: value})
-		}
-	}
-	add("ses:source-tls-version", dr.TLSVersion)
-	add("ses:operation", dr.Operation)
-	if dr.set != nil {
-		add("ses:configuration-set", dr.set.Name)
-	}
-	if dr.SourceIP.IsValid() {
-		add("ses:source-ip", dr.SourceIP.Unmap().String())
-	}
-	add("ses:from-domain", strings.ToLower(dr.from.Domain))
-	add("ses:caller-identity", dr.UserName)
-	return append(t, dr.tags...)
 }

@@ -47,8 +47,8 @@ type body struct {
 // covers what net/http discards of a body that nobody read.
 func (m *Mux) guardBody(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
-		//nolint:forbidigo // network timeout
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(m.opt.BodyTimeout)) // not every writer has deadlines
+		// Not every writer has deadlines.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(m.opt.BodyTimeout)) //permit:time.Now network timeout
 	}
 }
 

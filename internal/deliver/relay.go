@@ -397,7 +397,7 @@ func (r *Relay) keep(s *session) {
 	}
 	defer r.mu.Unlock()
 	is := &idleSession{s: s}
-	is.timer = time.AfterFunc(r.o.Idle, func() { //nolint:forbidigo // network timeout
+	is.timer = time.AfterFunc(r.o.Idle, func() { //permit:time.AfterFunc network timeout
 		r.mu.Lock()
 		r.idle = slices.DeleteFunc(r.idle, func(o *idleSession) bool { return o == is })
 		r.mu.Unlock()

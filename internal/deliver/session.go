@@ -189,7 +189,7 @@ func (s *session) deadline(d time.Duration) {
 			d = s.t.Grace
 		}
 	}
-	_ = s.conn.SetDeadline(time.Now().Add(d)) //nolint:forbidigo // network timeout
+	_ = s.conn.SetDeadline(time.Now().Add(d)) //permit:time.Now network timeout
 }
 
 // blockWriter gives every block of data its own time.

@@ -110,7 +110,7 @@ func (l *listener) run() {
 func (l *listener) decide(c net.Conn) {
 	defer l.wg.Done()
 	var first [1]byte
-	_ = c.SetReadDeadline(time.Now().Add(firstByteTimeout)) //nolint:forbidigo // network timeout
+	_ = c.SetReadDeadline(time.Now().Add(firstByteTimeout)) //permit:time.Now network timeout
 	_, err := c.Read(first[:])
 	if !l.leave(c) || err != nil || c.SetReadDeadline(time.Time{}) != nil {
 		_ = c.Close()

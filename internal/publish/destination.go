@@ -30,6 +30,8 @@ type Item struct {
 	Event   store.Event
 	Message store.Message
 	Record  []byte // the event record, one line of JSON without a newline
+	// Progress is the Payload of the last outcome that said More, or nil.
+	Progress []byte
 }
 
 // A Fault says why an item could not be published, and so what happens next.
@@ -59,6 +61,6 @@ type Outcome struct {
 	Fault   Fault
 	Answer  string // what the destination said, for the timeline
 	Effects store.Effects
-	Payload []byte    // with More
+	Payload []byte    // with More: the Progress of the next attempt's item
 	Due     time.Time // earliest next attempt, or zero
 }

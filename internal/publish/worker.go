@@ -22,7 +22,7 @@ const DefaultHorizon = 72 * time.Hour
 const holdFor = time.Minute
 
 // A Worker publishes due publications. It is the work.Handler of
-// store.KindPublication.
+// store.KindPublication. It may be used concurrently.
 type Worker struct {
 	Store        store.Store
 	Sets         *store.Documents[sestina.ConfigurationSet]
@@ -31,65 +31,131 @@ type Worker struct {
 	Horizon      time.Duration // 0 means DefaultHorizon
 }
 
+// A job is one publication on its way through the Worker.
+type job struct {
+	Item
+	progress progress
+	changed  bool // progress has to be stored
+}
+
 // Work publishes units of one event destination.
 func (w *Worker) Work(ctx context.Context, _ string, units []store.Unit) []work.Result {
 	results := make([]work.Result, 0, len(units))
-	var items []Item
+	jobs := make([]*job, 0, len(units))
 	var dest *sestina.EventDestination
+	var last store.Message
 	for _, u := range units {
-		d, it, res := w.prepare(ctx, u)
+		j := &job{Item: Item{Unit: u, Message: last}}
+		d, res := w.prepare(ctx, j)
+		last = j.Message
 		if res != nil {
 			results = append(results, *res)
 			continue
 		}
-		dest, items = d, append(items, it) // one lane is one destination
+		dest, jobs = d, append(jobs, j) // one lane is one destination
 	}
-	if len(items) == 0 {
+	if len(jobs) == 0 {
 		return results
 	}
-	kind := w.Destinations[dest.Kind]
+	items := make([]Item, len(jobs))
+	for i, j := range jobs {
+		items[i] = j.Item
+	}
 	took := clock.Stopwatch()
-	outcomes := kind.Publish(ctx, *dest, items)
-	for i, out := range outcomes {
-		results = append(results, w.result(items[i].Unit, out, took()))
+	outcomes := w.Destinations[dest.Kind].Publish(ctx, *dest, items)
+	for i, j := range jobs[:min(len(jobs), len(outcomes))] { // the engine keeps units without a result
+		results = append(results, j.result(outcomes[i], took()))
 	}
 	return results
 }
 
-// prepare loads what a unit needs, or says how it ends without an attempt.
-func (w *Worker) prepare(ctx context.Context, u store.Unit) (*sestina.EventDestination, Item, *work.Result) {
-	it := Item{Unit: u}
+// prepare loads what a publication needs, or says how it goes on without an
+// attempt. j.Message may hold the message of the unit before: two events of one
+// message often stand side by side.
+func (w *Worker) prepare(ctx context.Context, j *job) (*sestina.EventDestination, *work.Result) {
+	u := j.Unit
 	var err error
-	if it.Message, err = w.Store.Message(ctx, u.Scope, u.MessageID); err != nil {
-		return nil, it, lost(u, "message", err)
+	if j.Message.ID != u.MessageID {
+		if j.Message, err = w.Store.Message(ctx, u.Scope, u.MessageID); err != nil {
+			return nil, j.lost("message", err)
+		}
 	}
-	set := w.Sets.Get(u.Scope, it.Message.ConfigurationSet)
-	dest := findDestination(set, u.Target)
+	if j.progress, err = decodeProgress(u.Payload); err != nil {
+		return nil, j.dead(err.Error())
+	}
+	j.begin(w.Clock.Now())
+	dest := findDestination(w.Sets.Get(u.Scope, j.Message.ConfigurationSet), u.Target)
 	switch {
 	case dest == nil:
-		return nil, it, &work.Result{Unit: u, Verdict: work.Dead, Answer: "the event destination was deleted before this event was published"}
-	case w.expired(u):
-		return nil, it, &work.Result{Unit: u, Verdict: work.Dead, Answer: fmt.Sprintf("not published within %s; last answer: %s", w.horizon(), u.Answer)}
+		return nil, j.dead("the event destination was deleted before this event was published")
+	case w.Clock.Since(j.progress.Start) > w.horizon():
+		// Without an attempt: a destination that is down must not keep what is
+		// too old waiting for its turn to be probed.
+		return nil, j.dead(fmt.Sprintf("not published within %s; last answer: %s", w.horizon(), u.Answer))
 	case !dest.Enabled, w.Destinations[dest.Kind] == nil:
-		return nil, it, &work.Result{Unit: u, Verdict: work.Hold, Due: w.Clock.Now().Add(holdFor)}
+		return nil, &work.Result{Unit: u, Verdict: work.Hold, Due: w.Clock.Now().Add(holdFor)}
 	}
-	if it.Event, err = w.Store.Event(ctx, u.EventID); err != nil {
-		return nil, it, lost(u, "event", err)
+	if j.Event, err = w.Store.Event(ctx, u.EventID); err != nil {
+		return nil, j.lost("event", err)
 	}
-	it.Record, err = event.Record(it.Event.Type, it.Message.Mail, it.Event.LateTags, it.Event.Object)
+	j.Record, err = event.Record(j.Event.Type, j.Message.Mail, j.Event.LateTags, j.Event.Object)
 	if err != nil {
-		return nil, it, &work.Result{Unit: u, Verdict: work.Dead, Answer: err.Error()}
+		return nil, j.dead(err.Error())
 	}
-	return dest, it, nil
+	j.Progress = j.progress.More
+	return dest, nil
 }
 
-// lost ends a unit whose message or event is gone, and retries one that could
-// not be read.
-func lost(u store.Unit, what string, err error) *work.Result {
-	if errors.Is(err, store.ErrNotFound) {
-		return &work.Result{Unit: u, Verdict: work.Dead, Answer: "the " + what + " was deleted before this event was published"}
+// begin starts the publication's horizon: when it was made, or, for a dead
+// letter that was redriven, now.
+func (j *job) begin(now time.Time) {
+	p := &j.progress
+	switch {
+	case p.Ended:
+		p.Ended, p.Start, j.changed = false, now, true
+	case p.Start.IsZero():
+		p.Start = j.Unit.ID.Time()
 	}
-	return &work.Result{Unit: u, Verdict: work.Retry, Answer: "could not read the " + what}
+}
+
+// lost ends a publication whose message or event is gone. One that could not be
+// read is given back: that says nothing about the destination.
+func (j *job) lost(what string, err error) *work.Result {
+	if errors.Is(err, store.ErrNotFound) {
+		return j.dead("the " + what + " was deleted before this event was published")
+	}
+	return &work.Result{Unit: j.Unit, Verdict: work.Busy}
+}
+
+// dead ends a publication as a dead letter.
+func (j *job) dead(answer string) *work.Result {
+	j.progress.Ended = true
+	return &work.Result{Unit: j.Unit, Verdict: work.Dead, Answer: answer, Payload: j.progress.encode()}
+}
+
+func (j *job) result(out Outcome, took time.Duration) work.Result {
+	if out.Fault == Refused || out.Fault == Gone {
+		r := j.dead(out.Answer)
+		r.Took, r.Effects = took, out.Effects
+		return *r
+	}
+	r := work.Result{Unit: j.Unit, Answer: out.Answer, Took: took, Effects: out.Effects, Due: out.Due}
+	switch out.Fault {
+	case NoFault:
+		r.Verdict = work.Done
+		return r
+	case More:
+		r.Verdict = work.Continue
+		j.progress.More, j.changed = out.Payload, true
+	case Unreachable:
+		r.Verdict, r.LaneFault = work.Retry, true
+	default: // Misconfigured
+		r.Verdict = work.Retry
+	}
+	if j.changed {
+		r.Payload = j.progress.encode()
+	}
+	return r
 }
 
 func findDestination(set *sestina.ConfigurationSet, id sestina.ID) *sestina.EventDestination {
@@ -109,23 +175,4 @@ func (w *Worker) horizon() time.Duration {
 		return w.Horizon
 	}
 	return DefaultHorizon
-}
-
-func (w *Worker) expired(u store.Unit) bool { return w.Clock.Since(u.ID.Time()) > w.horizon() }
-
-func (w *Worker) result(u store.Unit, out Outcome, took time.Duration) work.Result {
-	r := work.Result{Unit: u, Answer: out.Answer, Took: took, Effects: out.Effects, Due: out.Due}
-	switch out.Fault {
-	case NoFault:
-		r.Verdict = work.Done
-	case More:
-		r.Verdict, r.Payload = work.Continue, out.Payload
-	case Refused, Gone:
-		r.Verdict = work.Dead
-	case Unreachable:
-		r.Verdict, r.LaneFault = work.Retry, true
-	default: // Misconfigured
-		r.Verdict = work.Retry
-	}
-	return r
 }

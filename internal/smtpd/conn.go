@@ -48,7 +48,7 @@ func newConn(nc net.Conn, s *Server, implicitTLS bool) *conn {
 	if a, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
 		c.remote = a.Addr().Unmap().WithZone("")
 	}
-	c.deadline = time.Now().Add(s.o.CommandTimeout) //nolint:forbidigo // network timeout
+	c.deadline = time.Now().Add(s.o.CommandTimeout) //permit:time.Now network timeout
 	return c
 }
 
@@ -288,6 +288,6 @@ func (c *conn) Close() error {
 
 // writeReply sends a last reply to a client that may not be listening.
 func writeReply(w net.Conn, r *smtp.SMTPError) {
-	_ = w.SetWriteDeadline(time.Now().Add(time.Second)) //nolint:forbidigo // network timeout
+	_ = w.SetWriteDeadline(time.Now().Add(time.Second)) //permit:time.Now network timeout
 	_, _ = io.WriteString(w, formatReply(r))
 }

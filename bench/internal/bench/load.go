@@ -77,10 +77,10 @@ func Quantile[T int | float64 | time.Duration](values []T, q float64) T {
 	return v[min(max(i, 0), len(v)-1)]
 }
 
-// Poll asks every 20 ms until done says yes, at most for limit, and returns
+// Poll asks every 50 ms until done says yes, at most for limit, and returns
 // whether it did.
 func Poll(limit time.Duration, done func() (bool, error)) (bool, error) {
-	for deadline := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
 		ok, err := done()
 		if ok || err != nil {
 			return ok, err

@@ -87,9 +87,9 @@ func (q Queue) Depth() (n int, err error) {
 	return n, err
 }
 
-// Purge empties the queue.
-func (q Queue) Purge() error {
-	_, err := q.api.SQS("PurgeQueue", map[string]any{"QueueUrl": q.URL})
+// Delete deletes the queue.
+func (q Queue) Delete() error {
+	_, err := q.api.SQS("DeleteQueue", map[string]any{"QueueUrl": q.URL})
 	return err
 }
 

@@ -44,16 +44,21 @@ func fromExpiry(ms int64) time.Time {
 func (t *txn) sendQueued(c *store.SendQueued) error {
 	c.Results = make([]store.QueueSent, len(c.Messages))
 	for i := range c.Messages {
-		m, scope := &c.Messages[i], ""
-		if c.PerGroup {
-			scope = m.GroupID
-		}
+		m := &c.Messages[i]
 		var err error
-		if c.Results[i], err = t.enqueue(m, scope); err != nil {
+		if c.Results[i], err = t.enqueue(m, dedupScope(m, c.PerGroup)); err != nil {
 			return fmt.Errorf("queue message %s: %w", m.ID, err)
 		}
 	}
 	return nil
+}
+
+// dedupScope returns the group where a deduplication id counts in it alone.
+func dedupScope(m *store.QueueMessage, perGroup bool) string {
+	if perGroup || m.DedupPerGroup {
+		return m.GroupID
+	}
+	return ""
 }
 
 // enqueue adds one message unless its deduplication id is remembered.
@@ -64,14 +69,7 @@ func (t *txn) enqueue(m *store.QueueMessage, dedupScope string) (store.QueueSent
 			return sent, err
 		}
 	}
-	err := t.c.sql(`
-		INSERT INTO queue_messages (id, queue, visible_at, expires_at, receives, receipt, first_received, sent_at,
-			group_id, dedup_id, message_id, sender, source_queue, attributes, body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`).
-		id(m.ID).id(m.Queue).time(m.VisibleAt).int(expiry(m.ExpiresAt)).int(int64(m.Receives)).int(int64(m.Receipt)).
-		time(m.FirstReceived).time(m.SentAt).text(m.GroupID).text(m.DedupID).text(m.MessageID).text(m.Sender).
-		text(m.SourceQueue).blob(m.Attributes).blob(m.Body).run()
-	if err != nil {
+	if err := t.insertQueued(m); err != nil {
 		return store.QueueSent{}, err
 	}
 	sent := store.QueueSent{MessageID: m.MessageID, Seq: t.c.db.LastInsertRowID()}
@@ -189,19 +187,23 @@ func (t *txn) blockedGroups(queue sestina.ID, now time.Time) (map[string]bool, e
 	return blocked, nil
 }
 
-// receiveOne hides a message and adds it to the result, or moves it to the
-// dead-letter queue.
-func (t *txn) receiveOne(c *store.ReceiveQueued, seq int64) error {
+func (t *txn) queuedAt(seq int64) (m store.QueueMessage, err error) {
 	q := t.c.sql(`SELECT ` + queueColumns + ` FROM queue_messages WHERE seq = ?`).int(seq)
-	var m store.QueueMessage
 	if q.next() {
 		m = scanQueued(q)
 	}
-	if err := q.done(); err != nil {
+	return m, q.done()
+}
+
+// receiveOne hides a message and adds it to the result, or moves it to the
+// dead-letter queue.
+func (t *txn) receiveOne(c *store.ReceiveQueued, seq int64) error {
+	m, err := t.queuedAt(seq)
+	if err != nil {
 		return err
 	}
 	if c.MaxReceives > 0 && m.Receives >= c.MaxReceives {
-		return t.moveMessage(seq, c.DeadLetter, c.SourceARN, c.Now)
+		return t.deadLetter(c, &m)
 	}
 	m.Receives++
 	if m.FirstReceived.IsZero() {
@@ -218,19 +220,37 @@ func (t *txn) receiveOne(c *store.ReceiveQueued, seq int64) error {
 		time(m.VisibleAt).int(int64(m.Receives)).int(int64(m.Receipt)).time(m.FirstReceived).int(seq).run()
 }
 
-// moveMessage puts a message at the end of another queue, as if never received.
-func (t *txn) moveMessage(seq int64, to sestina.ID, sourceARN string, now time.Time) error {
-	err := t.c.sql(`
-		INSERT INTO queue_messages (id, queue, visible_at, expires_at, receives, receipt, first_received, sent_at,
-			group_id, dedup_id, message_id, sender, source_queue, attributes, body)
-		SELECT id, ?, ?, expires_at, 0, 0, 0, sent_at,
-			group_id, dedup_id, message_id, sender, ?, attributes, body
-		FROM queue_messages WHERE seq = ?`).id(to).time(now).text(sourceARN).int(seq).run()
-	if err != nil {
+// deadLetter moves a message that was received too often, as it is: only in a
+// FIFO queue its life begins anew.
+func (t *txn) deadLetter(c *store.ReceiveQueued, m *store.QueueMessage) error {
+	moved := *m
+	moved.Queue, moved.VisibleAt, moved.Receipt, moved.SourceQueue = c.DeadLetter, c.Now, 0, c.SourceARN
+	if c.FIFO {
+		moved.SentAt = c.Now
+	}
+	if c.DeadLetterRetention > 0 {
+		moved.ExpiresAt = moved.SentAt.Add(c.DeadLetterRetention)
+	}
+	return t.moveMessage(m.Seq, &moved)
+}
+
+// moveMessage puts a message at the end of another queue, past deduplication.
+func (t *txn) moveMessage(seq int64, m *store.QueueMessage) error {
+	if err := t.insertQueued(m); err != nil {
 		return err
 	}
-	t.queues = append(t.queues, to)
+	t.queues = append(t.queues, m.Queue)
 	return t.c.sql(`DELETE FROM queue_messages WHERE seq = ?`).int(seq).run()
+}
+
+func (t *txn) insertQueued(m *store.QueueMessage) error {
+	return t.c.sql(`
+		INSERT INTO queue_messages (id, queue, visible_at, expires_at, receives, receipt, first_received, sent_at,
+			group_id, dedup_id, message_id, sender, source_queue, attributes, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`).
+		id(m.ID).id(m.Queue).time(m.VisibleAt).int(expiry(m.ExpiresAt)).int(int64(m.Receives)).int(int64(m.Receipt)).
+		time(m.FirstReceived).time(m.SentAt).text(m.GroupID).text(m.DedupID).text(m.MessageID).text(m.Sender).
+		text(m.SourceQueue).blob(m.Attributes).blob(m.Body).run()
 }
 
 // deleteQueued deletes received messages. When one of a group goes, the next of
@@ -240,8 +260,8 @@ func (t *txn) deleteQueued(c *store.DeleteQueued) error {
 	for i, r := range c.Receipts {
 		q := t.c.sql(`
 			DELETE FROM queue_messages
-			WHERE queue = ? AND id = ? AND (NOT ? OR receipt = ?)
-			RETURNING group_id`).id(c.Queue).id(r.ID).bool(c.Strict).int(int64(r.Receipt))
+			WHERE queue = ? AND id = ? AND (NOT ? OR receipt = ? AND visible_at > ?)
+			RETURNING group_id`).id(c.Queue).id(r.ID).bool(c.Strict).int(int64(r.Receipt)).int(strictTime(c.Now))
 		for q.next() {
 			if c.Deleted[i] = true; q.getText() != "" {
 				t.queues = append(t.queues, c.Queue)
@@ -260,6 +280,15 @@ func (t *txn) deleteQueued(c *store.DeleteQueued) error {
 	return nil
 }
 
+// strictTime is the time that a message must still be hidden at; without one,
+// any message does.
+func strictTime(now time.Time) int64 {
+	if now.IsZero() {
+		return math.MinInt64
+	}
+	return now.UnixMilli()
+}
+
 func (t *txn) hasMessage(queue, id sestina.ID) (there bool, err error) {
 	q := t.c.sql(`SELECT 1 FROM queue_messages WHERE queue = ? AND id = ?`).id(queue).id(id)
 	there = q.next()
@@ -268,12 +297,17 @@ func (t *txn) hasMessage(queue, id sestina.ID) (there bool, err error) {
 
 // hideQueued changes until when messages in flight stay hidden.
 func (t *txn) hideQueued(c *store.HideQueued) error {
-	c.InFlight = make([]bool, len(c.Receipts))
+	c.InFlight, c.Gone = make([]bool, len(c.Receipts)), make([]bool, len(c.Receipts))
 	for i, r := range c.Receipts {
 		n, err := t.c.sql(`
 			UPDATE queue_messages SET visible_at = ?
 			WHERE queue = ? AND id = ? AND receipt = ? AND receives > 0 AND visible_at > ?`).
 			time(c.Until[i]).id(c.Queue).id(r.ID).int(int64(r.Receipt)).time(c.Now).exec()
+		if err == nil && n == 0 {
+			var there bool
+			there, err = t.hasMessage(c.Queue, r.ID)
+			c.Gone[i] = !there
+		}
 		if err != nil {
 			return fmt.Errorf("hide message %s of queue %s: %w", r.ID, c.Queue, err)
 		}
@@ -285,8 +319,9 @@ func (t *txn) hideQueued(c *store.HideQueued) error {
 }
 
 // moveQueued moves visible messages to a queue or back to where they came from.
+// What came from nowhere is passed over.
 func (t *txn) moveQueued(c *store.MoveQueued) error {
-	c.Moved = 0
+	c.Moved, c.Blocked = 0, nil
 	type move struct {
 		seq int64
 		to  sestina.ID
@@ -297,24 +332,44 @@ func (t *txn) moveQueued(c *store.MoveQueued) error {
 		WHERE queue = ?1 AND visible_at <= ?2 AND expires_at > ?2
 		ORDER BY visible_at, seq`).id(c.From).time(c.Now)
 	for len(moves) < c.Max && q.next() {
-		m := move{seq: q.getInt(), to: c.To}
-		if source := q.getText(); m.to.IsZero() {
+		m, source := move{seq: q.getInt(), to: c.To}, q.getText()
+		if m.to.IsZero() {
 			m.to = c.Sources[source]
 		}
-		if !m.to.IsZero() {
+		switch {
+		case !m.to.IsZero():
 			moves = append(moves, m)
+		case c.Blocked == nil:
+			c.Blocked = &source
 		}
 	}
 	if err := q.done(); err != nil {
 		return fmt.Errorf("find messages to move from queue %s: %w", c.From, err)
 	}
-	for _, m := range moves {
-		if err := t.moveMessage(m.seq, m.to, "", c.Now); err != nil {
+	for i, m := range moves {
+		if err := t.moveAnew(c, i, m.seq, m.to); err != nil {
 			return fmt.Errorf("move message %d of queue %s: %w", m.seq, c.From, err)
 		}
 	}
 	c.Moved = len(moves)
 	return nil
+}
+
+// moveAnew moves a message as if it were sent now.
+func (t *txn) moveAnew(c *store.MoveQueued, i int, seq int64, to sestina.ID) error {
+	m, err := t.queuedAt(seq)
+	if err != nil {
+		return err
+	}
+	m.Queue, m.VisibleAt, m.SentAt, m.SourceQueue = to, c.Now, c.Now, ""
+	m.Receives, m.Receipt, m.FirstReceived = 0, 0, time.Time{}
+	if i < len(c.MessageIDs) {
+		m.MessageID = c.MessageIDs[i]
+	}
+	if d := c.Retention[to]; d > 0 {
+		m.ExpiresAt = c.Now.Add(d)
+	}
+	return t.moveMessage(seq, &m)
 }
 
 // purge deletes all messages that a queue has now, in chunks.

@@ -111,7 +111,7 @@ func (t *txn) effects(e *store.Effects) error {
 		}
 	}
 	for i := range e.Queued {
-		if _, err := t.enqueue(&e.Queued[i], ""); err != nil {
+		if _, err := t.enqueue(&e.Queued[i], dedupScope(&e.Queued[i], false)); err != nil {
 			return fmt.Errorf("queue message %s: %w", e.Queued[i].ID, err)
 		}
 	}

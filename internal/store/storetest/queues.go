@@ -19,15 +19,20 @@ var queueTests = []test{
 	{"HideLongerOrShow", testHideQueued},
 	{"NoVisibilityTimeout", testNoVisibility},
 	{"TooManyReceivesGoToTheDeadLetterQueue", testDeadLetterQueue},
+	{"DeadLettersKeepTheirAge", testDeadLetterAge},
+	{"DeleteStrictlyWhileHidden", testDeleteStrictHidden},
+	{"HideWhatIsGone", testHideGone},
 	{"Expired", testExpired},
 	{"Purge", testPurge},
 	{"MoveToAQueue", testMoveTo},
 	{"MoveBackToSources", testMoveBack},
+	{"MovedMessagesAreNew", testMoveAnew},
 	{"Peek", testPeek},
 	{"CountsAndNextVisible", testQueueCounts},
 	{"ParallelReceiversNeverShare", testReceiveParallel},
 	{"DuplicatesAreNotAdded", testDedup},
 	{"DuplicatesPerGroup", testDedupPerGroup},
+	{"DuplicatesAmongEffects", testDedupEffects},
 	{"SequenceRises", testSequence},
 }
 
@@ -542,4 +547,113 @@ func testFIFODeadLetter(e *env) {
 	e.do(c)
 	e.equal(queuedIDs(c.Messages), queuedIDs(m[1:]))
 	e.equal(queuedIDs(e.receiveFIFO(dead, 10, now)), queuedIDs(m[:1]))
+}
+
+func testDeadLetterAge(e *env) {
+	now := start.Add(time.Minute)
+	for _, fifo := range []bool{false, true} {
+		q, dead := e.id(), e.id()
+		m := e.queued(q)
+		m.GroupID = "g"
+		e.send(q, m)
+		c := &store.ReceiveQueued{Queue: q, Max: 1, Now: start, FIFO: fifo}
+		e.do(c)
+		seq := c.Messages[0].Seq
+		c = &store.ReceiveQueued{
+			Queue: q, Max: 1, Now: now, FIFO: fifo, MaxReceives: 1, DeadLetter: dead, DeadLetterRetention: time.Hour,
+		}
+		e.do(c)
+		e.equal(len(c.Messages), 0)
+		got, err := e.PeekQueue(e.ctx, dead, 1)
+		e.ok(err)
+		sent := start
+		if fifo {
+			sent = now
+		}
+		e.equal(got[0].SentAt, sent)
+		e.equal(got[0].ExpiresAt, sent.Add(time.Hour))
+		e.equal(got[0].VisibleAt, now)
+		e.equal(got[0].Receives, 1)
+		e.equal(got[0].FirstReceived, start)
+		if got[0].Seq <= seq {
+			e.t.Fatal("a dead letter has its old sequence number")
+		}
+	}
+}
+
+func testDeleteStrictHidden(e *env) {
+	q := e.id()
+	e.fill(q, 1)
+	m := e.receive(q, 1)[0]
+	end := start.Add(30 * time.Second)
+	c := &store.DeleteQueued{Queue: q, Receipts: receipts(m), Strict: true, Now: end}
+	e.do(c)
+	e.equal(c.Deleted, []bool{false}) // visible again
+	c.Now = end.Add(-time.Millisecond)
+	e.do(c)
+	e.equal(c.Deleted, []bool{true})
+}
+
+func testHideGone(e *env) {
+	q := e.id()
+	e.fill(q, 3)
+	got := e.receive(q, 3)
+	e.do(&store.DeleteQueued{Queue: q, Receipts: receipts(got[0])})
+	stale := receipts(got[1])
+	stale[0].Receipt++
+	until := []time.Time{start, start, start}
+	c := &store.HideQueued{Queue: q, Receipts: append(append(receipts(got[0]), stale...), receipts(got[2])...), Until: until, Now: start}
+	e.do(c)
+	e.equal(c.InFlight, []bool{false, false, true})
+	e.equal(c.Gone, []bool{true, false, false})
+}
+
+func testMoveAnew(e *env) {
+	dead, one := e.id(), e.id()
+	a, b, stray := e.queued(dead), e.queued(dead), e.queued(dead)
+	a.SourceQueue, b.SourceQueue, stray.SourceQueue = "arn:one", "arn:one", ""
+	a.Receives, a.FirstReceived = 3, start
+	e.send(dead, a, stray, b)
+	now := start.Add(time.Hour)
+	c := &store.MoveQueued{
+		From: dead, Sources: map[string]sestina.ID{"arn:one": one}, Retention: map[sestina.ID]time.Duration{one: time.Minute},
+		MessageIDs: []string{"new-1", "new-2", "new-3"}, Max: 3, Now: now,
+	}
+	e.do(c)
+	e.equal(c.Moved, 2)
+	if c.Blocked == nil || *c.Blocked != "" {
+		e.t.Fatalf("blocked: %v", c.Blocked)
+	}
+	got, err := e.PeekQueue(e.ctx, one, 10)
+	e.ok(err)
+	e.equal(len(got), 2)
+	for i, m := range got {
+		e.equal(m.MessageID, c.MessageIDs[i])
+		e.equal(m.SentAt, now)
+		e.equal(m.VisibleAt, now)
+		e.equal(m.ExpiresAt, now.Add(time.Minute))
+		e.equal(m.Receives, 0)
+		e.equal(m.FirstReceived.IsZero(), true)
+		e.equal(m.SourceQueue, "")
+	}
+	c.From, c.Sources = e.id(), nil
+	e.do(c)
+	if c.Moved != 0 || c.Blocked != nil {
+		e.t.Fatalf("an empty queue: moved %d, blocked %v", c.Moved, c.Blocked)
+	}
+}
+
+func testDedupEffects(e *env) {
+	q := e.id()
+	message := func(group string, perGroup bool) store.QueueMessage {
+		m := e.queued(q)
+		m.GroupID, m.DedupID, m.DedupPerGroup = group, "d", perGroup
+		return m
+	}
+	first, other := message("a", true), message("b", true)
+	e.do(&store.Write{Effects: store.Effects{Queued: []store.QueueMessage{first, other, message("a", true)}}})
+	e.do(&store.Write{Effects: store.Effects{Queued: []store.QueueMessage{message("b", true)}}})
+	got, err := e.PeekQueue(e.ctx, q, 10)
+	e.ok(err)
+	e.equal(queuedIDs(got), []sestina.ID{first.ID, other.ID})
 }

@@ -354,18 +354,19 @@ func TestThrottle(t *testing.T) {
 	if n := e.concurrency(laneOf(sub)); n != laneConcurrency {
 		t.Errorf("concurrency %d", n)
 	}
-	for range 11 {
+	took := clock.Stopwatch()
+	arrivals := make(chan time.Duration, 11)
+	ep.answers(func(http.ResponseWriter, post) { arrivals <- took() })
+	for range cap(arrivals) {
 		e.publishTo(topic, "x")
 	}
-	ep.next(t)
-	took := clock.Stopwatch()
-	for range 10 {
+	// Delivery i cannot begin before i waits of 50 ms; times are cut to the
+	// millisecond.
+	for i := range cap(arrivals) {
 		ep.next(t)
-	}
-	// Eleven deliveries are ten waits of 50 ms apart. The first may have been
-	// looked at late.
-	if d := took(); d < 300*time.Millisecond {
-		t.Errorf("ten deliveries within %s", d)
+		if at := <-arrivals; at < time.Duration(i)*50*time.Millisecond-2*time.Millisecond {
+			t.Errorf("delivery %d after %s", i, at)
+		}
 	}
 	if err := e.setAttribute(sub, "DeliveryPolicy", `{"throttlePolicy":{"maxReceivesPerSecond":1}}`); err != nil {
 		t.Fatal(err)

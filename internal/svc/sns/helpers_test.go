@@ -1,6 +1,7 @@
 package sns
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -76,6 +77,25 @@ func (b bridge) QueueMessage(arn string, body []byte, attrs map[string]QueueAttr
 	return b.Row(arn, body, list, groupID, dedupID, now)
 }
 
+// patient is a RoundTripper for the SDK. The SDK closes the body of its request
+// as soon as there is an answer; when that comes before the transport has seen
+// the body's end, the transport takes it for a failed write and closes the
+// connection under the answer. So the transport gets a body of its own.
+type patient struct{ http.RoundTripper }
+
+func (p patient) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil {
+		return p.RoundTripper.RoundTrip(r)
+	}
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Body = io.NopCloser(bytes.NewReader(b))
+	return p.RoundTripper.RoundTrip(r)
+}
+
 func newEnv(t *testing.T, change ...func(*Options)) *env {
 	t.Helper()
 	return openEnv(t, t.TempDir(), change...)
@@ -137,7 +157,7 @@ func openEnv(t *testing.T, dir string, change ...func(*Options)) *env {
 		Region: testScope.Region, BaseEndpoint: aws.String(e.server.URL),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
 		Retryer:     func() aws.Retryer { return aws.NopRetryer{} },
-		HTTPClient:  e.server.Client(),
+		HTTPClient:  &http.Client{Transport: patient{e.server.Client().Transport}},
 	}
 	e.sns, e.sqs = awssns.NewFromConfig(cfg), awssqs.NewFromConfig(cfg)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -68,6 +68,13 @@ var profiles = map[string]profile{
 	"sns": {rules: ruleRequired, invalid: validationError, valueNull: "Value null", internal: "InternalErrorException"},
 	"sqs": {
 		rules: ruleRequired, invalid: validationError, valueNull: "Value null", stringNumbers: true,
+		// What is missing in one entry of a batch fails that entry, not the call.
+		except: map[string]rule{
+			"DeleteMessageBatchRequestEntry$ReceiptHandle":           ruleRequired,
+			"ChangeMessageVisibilityBatchRequestEntry$ReceiptHandle": ruleRequired,
+			"SendMessageBatchRequestEntry$MessageBody":               ruleRequired,
+			"MessageAttributeValue$DataType":                         ruleRequired,
+		},
 		missing: func(path string) (frameworkError, string) {
 			return missingParameter, "The request must contain the parameter " + path + "."
 		},

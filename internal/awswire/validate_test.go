@@ -129,7 +129,7 @@ func TestValidation(t *testing.T) {
 			target("sqs", "AmazonSQS.SendMessage", `{"QueueUrl":"q"}`),
 		},
 		{
-			"SQSRequiredInBatch", "MissingParameter", "The request must contain the parameter SendMessageBatchRequestEntry.1.MessageBody.",
+			"SQSMissingInBatchEntryIsTheHandlers", "", "",
 			query("sqs", "Action=SendMessageBatch&QueueUrl=q&SendMessageBatchRequestEntry.1.Id=a"),
 		},
 		{

@@ -49,6 +49,7 @@ func (w *Worker) Work(ctx context.Context, _ string, units []store.Unit) []work.
 		d, res := w.prepare(ctx, j)
 		last = j.Message
 		if res != nil {
+			res.Untried = true
 			results = append(results, *res)
 			continue
 		}

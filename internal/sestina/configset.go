@@ -123,6 +123,7 @@ type ConfigurationSet struct {
 	Suppression    *SuppressionOptions `json:",omitempty"`
 	VDM            *VDMOptions         `json:",omitempty"`
 	ArchiveARN     string              `json:",omitempty"`
+	Security       *MessageSecurity    `json:",omitempty"`
 	ReputationOn   bool                // ReputationMetricsEnabled
 	LastFreshStart time.Time           // zero until sending was disabled and enabled again
 	SendingOff     bool                // the negation of SendingEnabled, so that the zero value sends
@@ -180,6 +181,13 @@ type SuppressionOptions struct {
 	Scope               string   `json:",omitempty"` // ACCOUNT or TENANT
 	ConditionThreshold  string   `json:",omitempty"` // ValidationOptions: ENABLED or DISABLED
 	ConfidenceThreshold string   `json:",omitempty"` // ValidationOptions: MEDIUM, HIGH or MANAGED
+}
+
+// MessageSecurity says whether and how messages get an S/MIME signature.
+// ses-model:MessageSecurityOptions
+type MessageSecurity struct {
+	SMIME           bool   // the scheme is S/MIME, else the default: no signature
+	SignatureFormat string `json:",omitempty"` // of S/MIME, as given
 }
 
 // VDMOptions are the Virtual Deliverability Manager switches.

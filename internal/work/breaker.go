@@ -65,7 +65,7 @@ func (k *kind) judge(results []Result, now time.Time) judgement {
 				j.rest = r.Due
 			}
 			j.busy = true
-		case r.Verdict != Continue:
+		case r.Verdict != Continue && !r.Untried:
 			j.proof = true
 		}
 	}

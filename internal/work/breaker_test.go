@@ -193,6 +193,38 @@ func TestRefusalClosesTheBreaker(t *testing.T) {
 	}
 }
 
+// A unit that ends without an attempt says nothing about its lane: the next one
+// is the probe.
+func TestUntriedUnitDoesNotCloseTheBreaker(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var old atomic.Bool
+	e := r.start(delivery(each(func(context.Context, store.Unit) work.Result {
+		if old.Load() {
+			return work.Result{Verdict: work.Dead, Untried: true, Answer: "too old"}
+		}
+		return work.Result{Verdict: work.Retry, LaneFault: true}
+	})))
+	r.add("endpoint", 1)
+	r.until("the breaker to open", func() bool { return len(r.store.lanes()) == 1 })
+	old.Store(true)
+	r.add("endpoint", 1)
+	e.Wake(store.KindDelivery, "endpoint")
+	r.until("the old unit to end", func() bool { return len(r.store.finished()) == 2 })
+	old.Store(false)
+	r.add("endpoint", 1)
+	e.Wake(store.KindDelivery, "endpoint")
+	r.until("the probe to fail", func() bool {
+		states := r.store.lanes()
+		return states[len(states)-1].State.Failures == 2
+	})
+	for _, l := range r.store.lanes() {
+		if l.State.FailingSince.IsZero() {
+			t.Errorf("the breaker closed: %+v", l.State)
+		}
+	}
+}
+
 // What a worker tells of the time before the breaker opened does not close it,
 // and its failure does not count twice.
 func TestLateResultsDoNotTouchTheBreaker(t *testing.T) {

@@ -76,6 +76,9 @@ type Result struct {
 	Took    time.Duration
 	Payload []byte // replaces the unit's payload when not nil
 	Lane    string // moves the unit, when it goes on waiting; "" keeps it
+	// Untried says that the unit ended without an attempt (too old, its target is
+	// gone), so it tells nothing about the lane: an open breaker stays open.
+	Untried bool
 	// LaneFault says that the lane as a whole failed (endpoint unreachable), not
 	// this unit: the lane's breaker opens. The other units of the lane wait
 	// unburned, and one unit at a time probes until one succeeds.

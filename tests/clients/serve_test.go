@@ -111,7 +111,7 @@ func TestServeSMTP(t *testing.T) {
 		"without AUTH":    {checked, "<~* 530 Authentication required"},
 		"wrong password":  {append(checked[:len(checked):len(checked)], wrong...), "<~* 535 Authentication Credentials Invalid"},
 		"unknown sender":  {append(checked[:len(checked):len(checked)], login...), "<~* 554 Message rejected: Email address is not verified."},
-		"AUTH before TLS": {login, "Host did not advertise authentication"}
+		"AUTH before TLS": {login, "Host did not advertise authentication"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -14,6 +14,7 @@ import (
 // unlimited is how SES spells a quota that is not limited.
 const unlimited = -1
 
+// account returns the settings of a scope, to read.
 func (s *Service) account(scope sestina.Scope) *sestina.Account {
 	if a := s.Accounts.Get(scope, accept.AccountName); a != nil {
 		return a
@@ -21,15 +22,19 @@ func (s *Service) account(scope sestina.Scope) *sestina.Account {
 	return &sestina.Account{}
 }
 
-func (s *Service) changeAccount(ctx context.Context, scope sestina.Scope, fn func(*sestina.Account)) error {
+func (s *Service) changeAccount(ctx context.Context, scope sestina.Scope, fn func(*sestina.Account) error) error {
 	_, err := s.Accounts.Change(ctx, scope, accept.AccountName, func(_ store.Tx, cur *sestina.Account) (*sestina.Account, error) {
 		if cur == nil {
 			cur = &sestina.Account{}
 		}
-		fn(cur)
-		return cur, nil
+		return cur, fn(cur)
 	})
 	return err
+}
+
+// setAccount is changeAccount for changes that cannot be refused.
+func (s *Service) setAccount(ctx context.Context, fn func(*sestina.Account)) error {
+	return s.changeAccount(ctx, scopeOf(ctx), func(a *sestina.Account) error { fn(a); return nil })
 }
 
 // sentLast24Hours counts recipients, as the quota does.
@@ -48,31 +53,87 @@ func (s *Service) v2GetAccount(ctx context.Context, _ *sesv2.GetAccountInput) (*
 		return nil, err
 	}
 	a := s.account(scope)
-	reasons := a.SuppressionReasons
-	if reasons == nil {
-		reasons = []string{"BOUNCE", "COMPLAINT"}
+	suppression := &sesv2.SuppressionAttributes{SuppressedReasons: a.SuppressionReasons}
+	if a.SuppressionReasons == nil {
+		suppression.SuppressedReasons = []string{"BOUNCE", "COMPLAINT"}
+	}
+	if t := threshold(a.Validation); t != nil {
+		suppression.ValidationAttributes = &sesv2.SuppressionValidationAttributes{ConditionThreshold: t}
 	}
 	return &sesv2.GetAccountOutput{
-		DedicatedIpAutoWarmupEnabled: new(false), EnforcementStatus: new("HEALTHY"), ProductionAccessEnabled: new(true),
+		DedicatedIpAutoWarmupEnabled: new(a.AutoWarmup), EnforcementStatus: new("HEALTHY"), ProductionAccessEnabled: new(true),
 		SendingEnabled: new(!a.SendingOff),
 		SendQuota: &sesv2.SendQuota{
 			Max24HourSend: new(float64(unlimited)), MaxSendRate: new(float64(unlimited)), SentLast24Hours: new(sent),
 		},
-		SuppressionAttributes: &sesv2.SuppressionAttributes{SuppressedReasons: reasons},
+		SuppressionAttributes: suppression, VdmAttributes: toV2AccountVDM(a.VDM), Details: toV2Details(a.Details),
 	}, nil
 }
 
+func toV2AccountVDM(v *sestina.AccountVDM) *sesv2.VdmAttributes {
+	if v == nil {
+		return nil
+	}
+	out := &sesv2.VdmAttributes{VdmEnabled: new(v.Enabled)}
+	if v.EngagementMetrics != "" {
+		out.DashboardAttributes = &sesv2.DashboardAttributes{EngagementMetrics: new(v.EngagementMetrics)}
+	}
+	if v.OptimizedSharedDelivery != "" {
+		out.GuardianAttributes = &sesv2.GuardianAttributes{OptimizedSharedDelivery: new(v.OptimizedSharedDelivery)}
+	}
+	return out
+}
+
+// toV2Details shows the details as reviewed: there is nobody who would refuse
+// them.
+func toV2Details(d *sestina.AccountDetails) *sesv2.AccountDetails {
+	if d == nil {
+		return nil
+	}
+	return &sesv2.AccountDetails{
+		MailType: new(d.MailType), WebsiteURL: new(d.WebsiteURL), ContactLanguage: optional(d.ContactLanguage),
+		UseCaseDescription: optional(d.UseCaseDescription), AdditionalContactEmailAddresses: d.AdditionalContacts,
+		ReviewDetails: &sesv2.ReviewDetails{Status: new("GRANTED")},
+	}
+}
+
 func (s *Service) v2PutAccountSending(ctx context.Context, in *sesv2.PutAccountSendingAttributesInput) (*sesv2.PutAccountSendingAttributesOutput, error) {
-	return &sesv2.PutAccountSendingAttributesOutput{}, s.changeAccount(ctx, scopeOf(ctx), func(a *sestina.Account) {
+	return &sesv2.PutAccountSendingAttributesOutput{}, s.setAccount(ctx, func(a *sestina.Account) {
 		a.SendingOff = !isTrue(in.SendingEnabled)
 	})
 }
 
 func (s *Service) v2PutAccountSuppression(ctx context.Context, in *sesv2.PutAccountSuppressionAttributesInput) (*sesv2.PutAccountSuppressionAttributesOutput, error) {
-	if err := checkReasons(in.SuppressedReasons, func(string) error { return badReasons("suppressedReasons") }); err != nil {
-		return nil, err
-	}
-	return &sesv2.PutAccountSuppressionAttributesOutput{}, s.changeAccount(ctx, scopeOf(ctx), func(a *sestina.Account) {
+	return &sesv2.PutAccountSuppressionAttributesOutput{}, s.setAccount(ctx, func(a *sestina.Account) {
 		a.SuppressionReasons = append([]string{}, in.SuppressedReasons...)
+		if v := in.ValidationAttributes; v != nil {
+			a.Validation = &sestina.SuppressionOptions{}
+			readThreshold(a.Validation, v.ConditionThreshold)
+		}
+	})
+}
+
+func (s *Service) v2PutAccountVDM(ctx context.Context, in *sesv2.PutAccountVdmAttributesInput) (*sesv2.PutAccountVdmAttributesOutput, error) {
+	v := sestina.AccountVDM{Enabled: *in.VdmAttributes.VdmEnabled}
+	if d := in.VdmAttributes.DashboardAttributes; d != nil {
+		v.EngagementMetrics = str(d.EngagementMetrics)
+	}
+	if g := in.VdmAttributes.GuardianAttributes; g != nil {
+		v.OptimizedSharedDelivery = str(g.OptimizedSharedDelivery)
+	}
+	return &sesv2.PutAccountVdmAttributesOutput{}, s.setAccount(ctx, func(a *sestina.Account) { a.VDM = &v })
+}
+
+func (s *Service) v2PutAccountDetails(ctx context.Context, in *sesv2.PutAccountDetailsInput) (*sesv2.PutAccountDetailsOutput, error) {
+	d := sestina.AccountDetails{
+		MailType: *in.MailType, WebsiteURL: *in.WebsiteURL, ContactLanguage: str(in.ContactLanguage),
+		UseCaseDescription: str(in.UseCaseDescription), AdditionalContacts: in.AdditionalContactEmailAddresses,
+	}
+	return &sesv2.PutAccountDetailsOutput{}, s.setAccount(ctx, func(a *sestina.Account) { a.Details = &d })
+}
+
+func (s *Service) v2PutAccountWarmup(ctx context.Context, in *sesv2.PutAccountDedicatedIpWarmupAttributesInput) (*sesv2.PutAccountDedicatedIpWarmupAttributesOutput, error) {
+	return &sesv2.PutAccountDedicatedIpWarmupAttributesOutput{}, s.setAccount(ctx, func(a *sestina.Account) {
+		a.AutoWarmup = isTrue(in.AutoWarmupEnabled)
 	})
 }

@@ -71,13 +71,27 @@ func (s *Service) changeSet(ctx context.Context, scope sestina.Scope, name strin
 // deleteSet deletes a configuration set with its event destinations. What was
 // queued for them becomes dead letters when its turn comes.
 func (s *Service) deleteSet(ctx context.Context, scope sestina.Scope, name string) error {
+	var gone []sestina.EventDestination
 	_, err := s.Sets.Change(ctx, scope, name, func(_ store.Tx, cur *sestina.ConfigurationSet) (*sestina.ConfigurationSet, error) {
 		if cur == nil {
 			return nil, noSet(name)
 		}
+		gone = cur.Destinations
 		return nil, nil
 	})
+	if err == nil {
+		for _, d := range gone {
+			s.wake(d.ID)
+		}
+	}
 	return err
+}
+
+// wake makes the publications of an event destination be looked at now.
+func (s *Service) wake(destination sestina.ID) {
+	if s.WakeLane != nil {
+		s.WakeLane(destination.String())
+	}
 }
 
 // getSet returns a configuration set, to read.
@@ -100,12 +114,14 @@ func oneOf(member, value string, allowed ...string) error {
 		member, strings.Join(allowed, ", "))
 }
 
-func (s *Service) checkTracking(scope sestina.Scope, t *sestina.TrackingOptions) error {
+// checkTracking checks tracking options. at is where in the input they are: ""
+// or "trackingOptions.".
+func (s *Service) checkTracking(scope sestina.Scope, at string, t *sestina.TrackingOptions) error {
 	if t.CustomRedirectDomain == "" {
 		return invalid("CustomRedirectDomain must be specified.")
 	}
 	if t.HTTPSPolicy != "" {
-		if err := oneOf("httpsPolicy", t.HTTPSPolicy, "OPTIONAL", "REQUIRE", "REQUIRE_OPEN_ONLY"); err != nil {
+		if err := oneOf(at+"httpsPolicy", t.HTTPSPolicy, "OPTIONAL", "REQUIRE", "REQUIRE_OPEN_ONLY"); err != nil {
 			return err
 		}
 	}
@@ -115,49 +131,31 @@ func (s *Service) checkTracking(scope sestina.Scope, t *sestina.TrackingOptions)
 	return nil
 }
 
-func checkDelivery(d *sestina.DeliveryOptions, poolGiven bool) error {
+// checkDelivery checks delivery options. at is where in the input they are:
+// "" or "deliveryOptions.". The range of MaxDeliverySeconds is in the model.
+func (s *Service) checkDelivery(scope sestina.Scope, at string, d *sestina.DeliveryOptions, poolGiven bool) error {
 	if d.TLSPolicy != "" {
-		if err := oneOf("tlsPolicy", d.TLSPolicy, "OPTIONAL", "REQUIRE"); err != nil {
+		if err := oneOf(at+"tlsPolicy", d.TLSPolicy, "OPTIONAL", "REQUIRE"); err != nil {
 			return err
 		}
 	}
-	if poolGiven {
-		switch strings.TrimSpace(d.SendingPoolName) {
-		case "":
-			return invalid("sendingPoolName can't be blank.")
-		case "ses-default-dedicated-pool", "ses-shared-pool":
-		default:
-			return invalid("SendingPool <%s> doesn't exist", d.SendingPoolName)
-		}
+	if !poolGiven {
+		return nil
 	}
-	const prefix = "1 validation error detected: Value at 'maxDeliverySeconds' failed to satisfy constraint: Member must have value "
-	switch n := d.MaxDeliverySeconds; {
-	case n == 0:
-	case n < 300:
-		return invalid(prefix + "greater than or equal to 300")
-	case n > 50400:
-		return invalid(prefix + "less than or equal to 50400")
+	if strings.TrimSpace(d.SendingPoolName) == "" {
+		return invalid("sendingPoolName can't be blank.")
+	}
+	if !s.poolExists(scope, d.SendingPoolName) {
+		return invalid("SendingPool <%s> doesn't exist", d.SendingPoolName)
 	}
 	return nil
 }
 
-func checkReasons(reasons []string, text func(reason string) error) error {
-	for _, r := range reasons {
-		if r != "BOUNCE" && r != "COMPLAINT" {
-			return text(r)
-		}
-	}
-	return nil
-}
-
-func checkVDM(v *sestina.VDMOptions) error {
-	if v.EngagementMetrics != "" {
-		if err := oneOf("vdmOptions.dashboardOptions.engagementMetrics", v.EngagementMetrics, "ENABLED", "DISABLED"); err != nil {
-			return err
-		}
-	}
-	if v.OptimizedSharedDelivery != "" {
-		return oneOf("vdmOptions.guardianOptions.optimizedSharedDelivery", v.OptimizedSharedDelivery, "ENABLED", "DISABLED")
+// checkSuppression checks what the model cannot say: a scope without reasons
+// would leave open what is suppressed in it.
+func checkSuppression(o *sestina.SuppressionOptions) error {
+	if o.Scope != "" && o.Reasons == nil {
+		return invalid("SuppressionScope and SuppressedReasons must be specified together.")
 	}
 	return nil
 }

@@ -10,26 +10,51 @@ import (
 	"github.com/sestina-mail/sestina/internal/store"
 )
 
+// A spelling is how one API version writes event types.
+type spelling struct {
+	read  func(name string) (sestina.EventType, bool)
+	valid string // all names, as refusals list them
+}
+
+var (
+	spellingV1 = newSpelling(sestina.EventType.V1, sestina.EventTypeFromV1)
+	spellingV2 = newSpelling(func(t sestina.EventType) string { return string(t) },
+		func(name string) (sestina.EventType, bool) { t := sestina.EventType(name); return t, t.Valid() })
+)
+
+func newSpelling(write func(sestina.EventType) string, read func(string) (sestina.EventType, bool)) spelling {
+	var names []string
+	for _, t := range sestina.EventTypes {
+		if n := write(t); n != "" {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return spelling{read, "[" + strings.Join(names, ", ") + "]"}
+}
+
 // checkDestination checks the parts of an event destination that need no other
-// service. Its members are set as the caller gave them; given says how many
-// target objects there were.
-func checkDestination(d *sestina.EventDestination, given int) error {
+// service, and sets its event types, sorted. Its other members are set as the
+// caller gave them; given says how many target objects there were.
+func checkDestination(d *sestina.EventDestination, types []string, sp spelling, given int) error {
 	switch {
 	case len(d.Name) > sestina.MaxNameLength:
 		return invalid("Event destination name cannot exceed %d characters.", sestina.MaxNameLength)
 	case !validName(d.Name):
 		return invalid("Invalid event destination name <%s>: only alphanumeric ASCII characters, '_', and '-' are allowed.", d.Name)
-	case len(d.EventTypes) == 0:
+	case len(types) == 0:
 		return invalid("At least one event type must be specified.")
 	case given == 0:
 		return invalid("Event destination is not provided.")
 	case given > 1:
 		return invalid("Please provide only one destination with each request. Either a Firehose Destination or a Cloudwatch Destination or an SNS Destination or an EventBridge Destination.")
 	}
-	for _, t := range d.EventTypes {
-		if !t.Valid() {
-			return invalid("Invalid event type: %s. Valid values are %s.", t, validTypes())
+	for _, name := range types {
+		t, ok := sp.read(name)
+		if !ok {
+			return invalid("Invalid event type: %s. Valid values are %s.", name, sp.valid)
 		}
+		d.EventTypes = append(d.EventTypes, t)
 		if d.Kind == sestina.DestinationPinpoint && (t == sestina.DeliveryDelay || t == sestina.Subscription) {
 			return invalid("Event type %s is not supported by Pinpoint destinations.", t)
 		}
@@ -40,15 +65,6 @@ func checkDestination(d *sestina.EventDestination, given int) error {
 		return checkDimensions(d.Dimensions)
 	}
 	return nil
-}
-
-func validTypes() string {
-	var names []string
-	for _, t := range sestina.EventTypes {
-		names = append(names, string(t))
-	}
-	slices.Sort(names)
-	return "[" + strings.Join(names, ", ") + "]"
 }
 
 // maxDimensions is the most dimensions of one CloudWatch destination.
@@ -129,6 +145,9 @@ func checkARNs(scope sestina.Scope, d sestina.EventDestination) error {
 	if err != nil || a.Service != service || !strings.HasPrefix(a.Resource, resource) || len(a.Resource) == len(resource) {
 		return sestina.SESErrorf(code, "BadRequestException", "Invalid %s ARN provided: %s.", what, d.TargetARN())
 	}
+	if d.Kind == sestina.DestinationEventBridge && a.Resource != "event-bus/default" {
+		return sestina.SESErrorf(code, "BadRequestException", "The EventBridge event bus %s is not the default event bus.", d.EventBusARN)
+	}
 	if a.Scope() != scope {
 		return sestina.SESErrorf(code, "BadRequestException", "The %s %s is not in account %s and region %s.", what, d.TargetARN(), scope.Account, scope.Region)
 	}
@@ -179,8 +198,8 @@ func (s *Service) updateDestination(ctx context.Context, scope sestina.Scope, se
 		*old = d
 		return tx.Apply(effects)
 	})
-	if err == nil && d.Enabled && s.WakeLane != nil {
-		s.WakeLane(d.ID.String())
+	if err == nil {
+		s.wake(d.ID)
 	}
 	return err
 }
@@ -198,8 +217,8 @@ func (s *Service) deleteDestination(ctx context.Context, scope sestina.Scope, se
 		c.Destinations = slices.Delete(c.Destinations, i, i+1)
 		return nil
 	})
-	if err == nil && s.WakeLane != nil {
-		s.WakeLane(id.String())
+	if err == nil {
+		s.wake(id)
 	}
 	return err
 }

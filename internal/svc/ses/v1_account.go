@@ -70,7 +70,7 @@ func (s *Service) v1GetAccountSending(ctx context.Context, _ *ses.GetAccountSend
 }
 
 func (s *Service) v1UpdateAccountSending(ctx context.Context, in *ses.UpdateAccountSendingEnabledInput) (*ses.UpdateAccountSendingEnabledOutput, error) {
-	return &ses.UpdateAccountSendingEnabledOutput{}, s.changeAccount(ctx, scopeOf(ctx), func(a *sestina.Account) {
+	return &ses.UpdateAccountSendingEnabledOutput{}, s.setAccount(ctx, func(a *sestina.Account) {
 		a.SendingOff = !isTrue(in.Enabled)
 	})
 }

@@ -101,7 +101,7 @@ func (s *Service) putTracking(ctx context.Context, name string, in *ses.Tracking
 			return sestina.SESErrorf("InvalidTrackingOptions", "BadRequestException", "At least one field of TrackingOptions must contain a value.")
 		}
 		t = &sestina.TrackingOptions{CustomRedirectDomain: *in.CustomRedirectDomain}
-		if err := s.checkTracking(scope, t); err != nil {
+		if err := s.checkTracking(scope, "", t); err != nil {
 			return err
 		}
 	}
@@ -136,13 +136,6 @@ var v1Sources = map[string]string{"messageTag": "MESSAGE_TAG", "emailHeader": "E
 
 func fromV1Destination(in *ses.EventDestination) (sestina.EventDestination, error) {
 	d := sestina.EventDestination{Name: *in.Name, Enabled: isTrue(in.Enabled)}
-	for _, name := range in.MatchingEventTypes {
-		t, ok := sestina.EventTypeFromV1(name)
-		if !ok {
-			t = sestina.EventType(name) // named in the refusal
-		}
-		d.EventTypes = append(d.EventTypes, t)
-	}
 	given := 0
 	if x := in.SNSDestination; x != nil {
 		given++
@@ -160,7 +153,7 @@ func fromV1Destination(in *ses.EventDestination) (sestina.EventDestination, erro
 		given++
 		d.Kind, d.RoleARN, d.StreamARN = sestina.DestinationFirehose, str(x.IAMRoleARN), str(x.DeliveryStreamARN)
 	}
-	return d, checkDestination(&d, given)
+	return d, checkDestination(&d, in.MatchingEventTypes, spellingV1, given)
 }
 
 // toV1Destination leaves out what version 1 does not know: Pinpoint and

@@ -54,7 +54,7 @@ func (s *Service) v1SendRawEmail(ctx context.Context, in *ses.SendRawEmailInput)
 	if len(in.Destinations) > 0 {
 		sub.Destinations = in.Destinations
 	}
-	sub.Raw = append([]byte{}, in.RawMessage.Data...)
+	sub.Raw = notNil(in.RawMessage.Data)
 	id, err := s.Door.Accept(ctx, sub)
 	if err != nil {
 		return nil, err

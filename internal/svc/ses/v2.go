@@ -21,6 +21,8 @@ func (s *Service) registerV2(m *awswire.Mux) {
 	awswire.Handle(m, sesv2.OpPutConfigurationSetVdmOptions, s.v2PutVDM)
 	awswire.Handle(m, sesv2.OpPutConfigurationSetArchivingOptions, s.v2PutArchiving)
 
+	awswire.Handle(m, sesv2.OpUpdateConfigurationSet, s.v2UpdateSet)
+
 	awswire.Handle(m, sesv2.OpCreateConfigurationSetEventDestination, s.v2CreateDestination)
 	awswire.Handle(m, sesv2.OpGetConfigurationSetEventDestinations, s.v2GetDestinations)
 	awswire.Handle(m, sesv2.OpUpdateConfigurationSetEventDestination, s.v2UpdateDestination)
@@ -47,6 +49,16 @@ func (s *Service) registerV2(m *awswire.Mux) {
 	awswire.Handle(m, sesv2.OpGetAccount, s.v2GetAccount)
 	awswire.Handle(m, sesv2.OpPutAccountSendingAttributes, s.v2PutAccountSending)
 	awswire.Handle(m, sesv2.OpPutAccountSuppressionAttributes, s.v2PutAccountSuppression)
+	awswire.Handle(m, sesv2.OpPutAccountVdmAttributes, s.v2PutAccountVDM)
+	awswire.Handle(m, sesv2.OpPutAccountDetails, s.v2PutAccountDetails)
+	awswire.Handle(m, sesv2.OpPutAccountDedicatedIpWarmupAttributes, s.v2PutAccountWarmup)
+
+	awswire.Handle(m, sesv2.OpCreateDedicatedIpPool, s.v2CreatePool)
+	awswire.Handle(m, sesv2.OpGetDedicatedIpPool, s.v2GetPool)
+	awswire.Handle(m, sesv2.OpListDedicatedIpPools, s.v2ListPools)
+	awswire.Handle(m, sesv2.OpDeleteDedicatedIpPool, s.v2DeletePool)
+	awswire.Handle(m, sesv2.OpPutDedicatedIpPoolScalingAttributes, s.v2PutPoolScaling)
+	awswire.Handle(m, sesv2.OpGetDedicatedIps, s.v2GetDedicatedIPs)
 }
 
 func fromV2Tags(in []sesv2.Tag) []sestina.Tag {

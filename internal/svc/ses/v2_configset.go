@@ -10,16 +10,16 @@ import (
 
 func (s *Service) v2CreateSet(ctx context.Context, in *sesv2.CreateConfigurationSetInput) (*sesv2.CreateConfigurationSetOutput, error) {
 	scope := scopeOf(ctx)
-	set := sestina.ConfigurationSet{Name: *in.ConfigurationSetName, Tags: fromV2Tags(in.Tags)}
+	set := sestina.ConfigurationSet{Name: *in.ConfigurationSetName, Tags: fromV2Tags(in.Tags), Security: fromV2Security(in.MessageSecurityOptions)}
 	if t := in.TrackingOptions; t != nil {
 		set.Tracking = &sestina.TrackingOptions{CustomRedirectDomain: str(t.CustomRedirectDomain), HTTPSPolicy: str(t.HttpsPolicy)}
-		if err := s.checkTracking(scope, set.Tracking); err != nil {
+		if err := s.checkTracking(scope, "trackingOptions.", set.Tracking); err != nil {
 			return nil, err
 		}
 	}
 	if d := in.DeliveryOptions; d != nil {
-		var err error
-		if set.Delivery, err = fromV2Delivery(d.TlsPolicy, d.SendingPoolName, d.MaxDeliverySeconds); err != nil {
+		set.Delivery = fromV2Delivery(d.TlsPolicy, d.SendingPoolName, d.MaxDeliverySeconds)
+		if err := s.checkDelivery(scope, "deliveryOptions.", set.Delivery, d.SendingPoolName != nil); err != nil {
 			return nil, err
 		}
 	}
@@ -31,16 +31,12 @@ func (s *Service) v2CreateSet(ctx context.Context, in *sesv2.CreateConfiguration
 	}
 	if o := in.SuppressionOptions; o != nil {
 		set.Suppression = fromV2Suppression(o.SuppressedReasons, o.SuppressionScope, o.ValidationOptions)
-		err := checkReasons(set.Suppression.Reasons, func(string) error { return badReasons("suppressionOptions.suppressedReasons") })
-		if err != nil {
+		if err := checkSuppression(set.Suppression); err != nil {
 			return nil, err
 		}
 	}
 	if v := in.VdmOptions; v != nil {
 		set.VDM = fromV2VDM(v)
-		if err := checkVDM(set.VDM); err != nil {
-			return nil, err
-		}
 	}
 	if a := in.ArchivingOptions; a != nil {
 		set.ArchiveARN = str(a.ArchiveArn)
@@ -51,33 +47,73 @@ func (s *Service) v2CreateSet(ctx context.Context, in *sesv2.CreateConfiguration
 	return &sesv2.CreateConfigurationSetOutput{}, nil
 }
 
-// badReasons is the text for a list of suppression reasons with an unknown one.
-func badReasons(member string) error {
-	return invalid("1 validation error detected: Value at '%s' failed to satisfy constraint: Member must satisfy constraint: [Member must satisfy enum value set: [BOUNCE, COMPLAINT]]", member)
+func fromV2Security(o *sesv2.MessageSecurityOptions) *sestina.MessageSecurity {
+	if o == nil || o.SigningScheme == nil {
+		return nil
+	}
+	out := &sestina.MessageSecurity{}
+	if x := o.SigningScheme.SmimeScheme; x != nil {
+		out.SMIME, out.SignatureFormat = true, str(x.SignatureFormat)
+	}
+	return out
 }
 
-func fromV2Delivery(tls, pool *string, seconds *int64) (*sestina.DeliveryOptions, error) {
+func toV2Security(o *sestina.MessageSecurity) *sesv2.MessageSecurityOptions {
+	switch {
+	case o == nil:
+		return nil
+	case o.SMIME:
+		return &sesv2.MessageSecurityOptions{SigningScheme: &sesv2.SigningScheme{SmimeScheme: &sesv2.SmimeSigningScheme{SignatureFormat: optional(o.SignatureFormat)}}}
+	}
+	return &sesv2.MessageSecurityOptions{SigningScheme: &sesv2.SigningScheme{DefaultScheme: &sesv2.DefaultSigningScheme{}}}
+}
+
+// v2UpdateSet changes the one group that has no Put operation of its own.
+func (s *Service) v2UpdateSet(ctx context.Context, in *sesv2.UpdateConfigurationSetInput) (*sesv2.UpdateConfigurationSetOutput, error) {
+	return &sesv2.UpdateConfigurationSetOutput{}, s.changeSet(ctx, scopeOf(ctx), *in.ConfigurationSetName, func(_ store.Tx, set *sestina.ConfigurationSet) error {
+		if in.MessageSecurityOptions != nil {
+			set.Security = fromV2Security(in.MessageSecurityOptions)
+		}
+		return nil
+	})
+}
+
+func fromV2Delivery(tls, pool *string, seconds *int64) *sestina.DeliveryOptions {
 	d := &sestina.DeliveryOptions{TLSPolicy: str(tls), SendingPoolName: str(pool)}
 	if seconds != nil {
-		if d.MaxDeliverySeconds = *seconds; d.MaxDeliverySeconds == 0 {
-			d.MaxDeliverySeconds = -1 // an explicit 0 is out of range, not "not set"
-		}
+		d.MaxDeliverySeconds = *seconds // never 0, see the model
 	}
-	if err := checkDelivery(d, pool != nil); err != nil {
-		return nil, err
-	}
-	return d, nil
+	return d
 }
 
 func fromV2Suppression(reasons []string, scope *string, v *sesv2.SuppressionValidationOptions) *sestina.SuppressionOptions {
 	o := &sestina.SuppressionOptions{Reasons: reasons, Scope: str(scope)}
-	if v != nil && v.ConditionThreshold != nil {
-		o.ConditionThreshold = str(v.ConditionThreshold.ConditionThresholdEnabled)
-		if c := v.ConditionThreshold.OverallConfidenceThreshold; c != nil {
-			o.ConfidenceThreshold = str(c.ConfidenceVerdictThreshold)
-		}
+	if v != nil {
+		readThreshold(o, v.ConditionThreshold)
 	}
 	return o
+}
+
+func readThreshold(o *sestina.SuppressionOptions, t *sesv2.SuppressionConditionThreshold) {
+	if t == nil {
+		return
+	}
+	o.ConditionThreshold = str(t.ConditionThresholdEnabled)
+	if c := t.OverallConfidenceThreshold; c != nil {
+		o.ConfidenceThreshold = str(c.ConfidenceVerdictThreshold)
+	}
+}
+
+// threshold returns nil when none was set.
+func threshold(o *sestina.SuppressionOptions) *sesv2.SuppressionConditionThreshold {
+	if o == nil || o.ConditionThreshold == "" {
+		return nil
+	}
+	t := &sesv2.SuppressionConditionThreshold{ConditionThresholdEnabled: new(o.ConditionThreshold)}
+	if o.ConfidenceThreshold != "" {
+		t.OverallConfidenceThreshold = &sesv2.SuppressionConfidenceThreshold{ConfidenceVerdictThreshold: new(o.ConfidenceThreshold)}
+	}
+	return t
 }
 
 func toV2Suppression(o *sestina.SuppressionOptions) *sesv2.SuppressionOptions {
@@ -85,12 +121,8 @@ func toV2Suppression(o *sestina.SuppressionOptions) *sesv2.SuppressionOptions {
 		return nil
 	}
 	out := &sesv2.SuppressionOptions{SuppressedReasons: o.Reasons, SuppressionScope: optional(o.Scope)}
-	if o.ConditionThreshold != "" {
-		c := &sesv2.SuppressionConditionThreshold{ConditionThresholdEnabled: new(o.ConditionThreshold)}
-		if o.ConfidenceThreshold != "" {
-			c.OverallConfidenceThreshold = &sesv2.SuppressionConfidenceThreshold{ConfidenceVerdictThreshold: new(o.ConfidenceThreshold)}
-		}
-		out.ValidationOptions = &sesv2.SuppressionValidationOptions{ConditionThreshold: c}
+	if t := threshold(o); t != nil {
+		out.ValidationOptions = &sesv2.SuppressionValidationOptions{ConditionThreshold: t}
 	}
 	return out
 }
@@ -133,6 +165,8 @@ func (s *Service) v2GetSet(ctx context.Context, in *sesv2.GetConfigurationSetInp
 		SuppressionOptions:   toV2Suppression(set.Suppression),
 		VdmOptions:           toV2VDM(set.VDM),
 		Tags:                 toV2Tags(set.Tags),
+
+		MessageSecurityOptions: toV2Security(set.Security),
 	}
 	if !set.LastFreshStart.IsZero() {
 		out.ReputationOptions.LastFreshStart = new(set.LastFreshStart)
@@ -172,7 +206,7 @@ func (s *Service) v2PutTracking(ctx context.Context, in *sesv2.PutConfigurationS
 	var t *sestina.TrackingOptions
 	if in.CustomRedirectDomain != nil || in.HttpsPolicy != nil { // an empty body removes them
 		t = &sestina.TrackingOptions{CustomRedirectDomain: str(in.CustomRedirectDomain), HTTPSPolicy: str(in.HttpsPolicy)}
-		if err := s.checkTracking(scope, t); err != nil {
+		if err := s.checkTracking(scope, "", t); err != nil {
 			return nil, err
 		}
 	}
@@ -183,11 +217,11 @@ func (s *Service) v2PutTracking(ctx context.Context, in *sesv2.PutConfigurationS
 }
 
 func (s *Service) v2PutDelivery(ctx context.Context, in *sesv2.PutConfigurationSetDeliveryOptionsInput) (*sesv2.PutConfigurationSetDeliveryOptionsOutput, error) {
-	d, err := fromV2Delivery(in.TlsPolicy, in.SendingPoolName, in.MaxDeliverySeconds)
-	if err != nil {
+	scope, d := scopeOf(ctx), fromV2Delivery(in.TlsPolicy, in.SendingPoolName, in.MaxDeliverySeconds)
+	if err := s.checkDelivery(scope, "", d, in.SendingPoolName != nil); err != nil {
 		return nil, err
 	}
-	return &sesv2.PutConfigurationSetDeliveryOptionsOutput{}, s.changeSet(ctx, scopeOf(ctx), *in.ConfigurationSetName, func(_ store.Tx, set *sestina.ConfigurationSet) error {
+	return &sesv2.PutConfigurationSetDeliveryOptionsOutput{}, s.changeSet(ctx, scope, *in.ConfigurationSetName, func(_ store.Tx, set *sestina.ConfigurationSet) error {
 		set.Delivery = d
 		return nil
 	})
@@ -208,13 +242,17 @@ func (s *Service) v2PutSending(ctx context.Context, in *sesv2.PutConfigurationSe
 }
 
 func (s *Service) v2PutSuppression(ctx context.Context, in *sesv2.PutConfigurationSetSuppressionOptionsInput) (*sesv2.PutConfigurationSetSuppressionOptionsOutput, error) {
-	err := checkReasons(in.SuppressedReasons, func(r string) error { return invalid("Reason %s is invalid, must be one of [BOUNCE, COMPLAINT].", r) })
-	if err != nil {
-		return nil, err
+	for _, r := range in.SuppressedReasons {
+		if r != "BOUNCE" && r != "COMPLAINT" {
+			return nil, invalid("Reason %s is invalid, must be one of [BOUNCE, COMPLAINT].", r)
+		}
 	}
 	var o *sestina.SuppressionOptions // a body without members: the account's settings again
 	if in.SuppressedReasons != nil || in.SuppressionScope != nil || in.ValidationOptions != nil {
 		o = fromV2Suppression(in.SuppressedReasons, in.SuppressionScope, in.ValidationOptions)
+		if err := checkSuppression(o); err != nil {
+			return nil, err
+		}
 	}
 	return &sesv2.PutConfigurationSetSuppressionOptionsOutput{}, s.changeSet(ctx, scopeOf(ctx), *in.ConfigurationSetName, func(_ store.Tx, set *sestina.ConfigurationSet) error {
 		set.Suppression = o
@@ -226,9 +264,6 @@ func (s *Service) v2PutVDM(ctx context.Context, in *sesv2.PutConfigurationSetVdm
 	var v *sestina.VDMOptions
 	if in.VdmOptions != nil {
 		v = fromV2VDM(in.VdmOptions)
-		if err := checkVDM(v); err != nil {
-			return nil, err
-		}
 	}
 	return &sesv2.PutConfigurationSetVdmOptionsOutput{}, s.changeSet(ctx, scopeOf(ctx), *in.ConfigurationSetName, func(_ store.Tx, set *sestina.ConfigurationSet) error {
 		set.VDM = v

@@ -9,9 +9,6 @@ import (
 
 func fromV2Destination(name string, in *sesv2.EventDestinationDefinition) (sestina.EventDestination, error) {
 	d := sestina.EventDestination{Name: name, Enabled: isTrue(in.Enabled)}
-	for _, t := range in.MatchingEventTypes {
-		d.EventTypes = append(d.EventTypes, sestina.EventType(t))
-	}
 	given := 0
 	if x := in.SnsDestination; x != nil {
 		given++
@@ -36,7 +33,7 @@ func fromV2Destination(name string, in *sesv2.EventDestinationDefinition) (sesti
 		given++
 		d.Kind, d.ApplicationARN = sestina.DestinationPinpoint, str(x.ApplicationArn)
 	}
-	return d, checkDestination(&d, given)
+	return d, checkDestination(&d, in.MatchingEventTypes, spellingV2, given)
 }
 
 func toV2Destination(d *sestina.EventDestination) sesv2.EventDestination {

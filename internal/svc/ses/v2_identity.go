@@ -2,6 +2,9 @@ package ses
 
 import (
 	"context"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
 	"maps"
 
 	"github.com/sestina-mail/sestina/internal/awsapi/sesv2"
@@ -36,9 +39,38 @@ func applySigning(dkim *sestina.DKIM, a *sesv2.DkimSigningAttributes) error {
 	case own && a.NextSigningKeyLength != nil:
 		return invalid("NextSigningKeyLength cannot be combined with DomainSigningSelector and DomainSigningPrivateKey.")
 	case own:
+		if err := checkPrivateKey(*a.DomainSigningPrivateKey); err != nil {
+			return err
+		}
 		dkim.Origin, dkim.Tokens, dkim.PrivateKey, dkim.KeyLength = "EXTERNAL", []string{*a.DomainSigningSelector}, *a.DomainSigningPrivateKey, ""
 	case a.NextSigningKeyLength != nil:
 		dkim.KeyLength = *a.NextSigningKeyLength
+	}
+	return nil
+}
+
+// checkPrivateKey checks a caller's own DKIM key: RSA of 1024 to 2048 bits, as
+// base64 of PKCS#1 or PKCS#8 without header lines.
+// ses-guide:send-email-authentication-dkim-bring-your-own
+func checkPrivateKey(text string) error {
+	bad := invalid("DomainSigningPrivateKey must be an RSA private key of 1024 to 2048 bits in PKCS #1 or PKCS #8 form, base64 encoded.")
+	der, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return bad
+	}
+	key, err := x509.ParsePKCS1PrivateKey(der)
+	if err != nil {
+		parsed, err := x509.ParsePKCS8PrivateKey(der)
+		if err != nil {
+			return bad
+		}
+		var ok bool
+		if key, ok = parsed.(*rsa.PrivateKey); !ok {
+			return bad
+		}
+	}
+	if n := key.N.BitLen(); n < 1024 || n > 2048 {
+		return bad
 	}
 	return nil
 }

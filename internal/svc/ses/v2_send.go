@@ -52,7 +52,7 @@ func (s *Service) v2SendEmail(ctx context.Context, in *sesv2.SendEmailInput) (*s
 	case in.ListManagementOptions != nil:
 		return nil, invalid("ListManagementOptions are not supported by this version.")
 	case c.Raw != nil:
-		sub.Raw = append([]byte{}, c.Raw.Data...)
+		sub.Raw = notNil(c.Raw.Data)
 	default:
 		f, err := formatted(sub.Source, in.ReplyToAddresses, to, cc, c.Simple)
 		if err != nil {
@@ -76,8 +76,16 @@ func countSet(set ...bool) (n int) {
 	return n
 }
 
-// recipients joins the three lists. It is never nil: an empty destination must
-// not fall back to the headers of a formatted message.
+// notNil makes empty raw data different from no raw data.
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// recipients joins the three lists. It is nil when all are empty: then the
+// headers of a raw message name the recipients.
 func recipients(lists ...[]string) []string {
 	var out []string
 	for _, l := range lists {

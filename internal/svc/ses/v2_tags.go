@@ -11,7 +11,7 @@ import (
 )
 
 // taggable finds the resource an ARN names and calls change with its tags; what
-// change returns is stored, unless it returns the same list unchanged (reading).
+// change returns is stored. change may run again.
 func (s *Service) taggable(ctx context.Context, arn string, change func([]sestina.Tag) ([]sestina.Tag, error)) error {
 	scope := scopeOf(ctx)
 	a, err := sestina.ParseARN(arn)
@@ -37,6 +37,11 @@ func (s *Service) taggable(ctx context.Context, arn string, change func([]sestin
 			return err
 		})
 		return err
+	case "dedicated-ip-pool":
+		return s.changePool(ctx, name, func(p sestina.DedicatedIPPool) (_ *sestina.DedicatedIPPool, err error) {
+			p.Tags, err = change(p.Tags)
+			return &p, err
+		})
 	}
 	return sestina.SESErrorf("InvalidParameterValue", "NotFoundException", "Resource ARN was not found.")
 }
@@ -74,6 +79,9 @@ func (s *Service) v2ListTags(ctx context.Context, in *sesv2.ListTagsForResourceI
 		}
 		if id := s.Identities.Get(scope, name); kind == "identity" && id != nil {
 			return &sesv2.ListTagsForResourceOutput{Tags: toV2Tags(id.Tags)}, nil
+		}
+		if p, ok := s.account(scope).Pools[name]; kind == "dedicated-ip-pool" && ok {
+			return &sesv2.ListTagsForResourceOutput{Tags: toV2Tags(p.Tags)}, nil
 		}
 	}
 	return nil, sestina.SESErrorf("InvalidParameterValue", "NotFoundException", "Resource ARN was not found.")

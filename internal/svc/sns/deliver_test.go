@@ -563,6 +563,13 @@ func TestHostLimit(t *testing.T) {
 	for range 10 {
 		e.publishTo(topic, "hello")
 	}
+	e.eventually("all three endpoints have everything", func() bool {
+		if len(ep.posts) == 30 {
+			return true
+		}
+		e.clock.Advance(time.Second) // lanes that found the host busy rest a moment
+		return false
+	})
 	for _, lane := range lanes {
 		e.untilIdle(lane)
 	}

@@ -107,6 +107,7 @@ func (s *Service) work(ctx context.Context, u store.Unit) (work.Result, bool) {
 		return s.continueFanOut(ctx, j), true
 	}
 	if r := s.prepare(ctx, j); r != nil {
+		r.Untried = true
 		return *r, true
 	}
 	out, ok := s.attempt(ctx, j)

@@ -1,11 +1,12 @@
 package awswire
 
 import (
-	"crypto/tls"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/sestina-mail/sestina/internal/sestina"
 )
 
 // setPeer fills in who the caller is and how they reached us. What proxies add
@@ -13,7 +14,7 @@ import (
 func (m *Mux) setPeer(c *Call, r *http.Request) {
 	scheme, host := "http", r.Host
 	if r.TLS != nil {
-		scheme, c.TLSVersion = "https", tlsName(r.TLS.Version)
+		scheme, c.TLSVersion = "https", sestina.TLSVersionName(r.TLS.Version)
 	}
 	c.SourceIP = addrOf(r.RemoteAddr)
 	c.UserAgent = r.UserAgent()
@@ -76,15 +77,4 @@ func isHost(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(".-:[]_", r)
 	})
-}
-
-// tlsName names a version as AWS does in event records.
-func tlsName(v uint16) string {
-	switch v {
-	case tls.VersionTLS13:
-		return "TLSv1.3"
-	case tls.VersionTLS12:
-		return "TLSv1.2"
-	}
-	return "TLS"
 }

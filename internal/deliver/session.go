@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sestina-mail/sestina/internal/bounce"
+	"github.com/sestina-mail/sestina/internal/sestina"
 )
 
 // Timeouts are how long a server may take. rfc5321#4.5.3.2
@@ -296,7 +297,7 @@ func (s *session) handshake(ctx context.Context, cfg *tls.Config) *failure {
 		}
 	}
 	s.setConn(c)
-	s.tls = tlsVersion(c.ConnectionState().Version)
+	s.tls = sestina.TLSVersionName(c.ConnectionState().Version)
 	return nil
 }
 
@@ -309,18 +310,6 @@ func tlsCause(err error) string {
 		return "timed out"
 	default:
 		return "no common ground"
-	}
-}
-
-// tlsVersion names a version as event records do.
-func tlsVersion(v uint16) string {
-	switch v {
-	case tls.VersionTLS12:
-		return "TLSv1.2"
-	case tls.VersionTLS13:
-		return "TLSv1.3"
-	default:
-		return tls.VersionName(v)
 	}
 }
 

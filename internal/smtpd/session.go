@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/sestina-mail/sestina/internal/auth"
 	"github.com/sestina-mail/sestina/internal/message"
+	"github.com/sestina-mail/sestina/internal/sestina"
 )
 
 // A session is one client from its EHLO to the end of its connection or to
@@ -177,20 +177,9 @@ func (s *session) describe() Session {
 	d.HELO = printable(s.lib.Hostname())
 	d.HELO = d.HELO[:min(len(d.HELO), 255)]
 	if st, ok := s.lib.TLSConnectionState(); ok {
-		d.TLSVersion = tlsVersion(st.Version)
+		d.TLSVersion = sestina.TLSVersionName(st.Version)
 	}
 	return d
-}
-
-// tlsVersion returns the version as the tag ses:source-tls-version has it.
-func tlsVersion(v uint16) string {
-	switch v {
-	case tls.VersionTLS12:
-		return "TLSv1.2"
-	case tls.VersionTLS13:
-		return "TLSv1.3"
-	}
-	return strings.ReplaceAll(tls.VersionName(v), "TLS ", "TLSv")
 }
 
 // Reset implements smtp.Session.

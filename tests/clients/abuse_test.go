@@ -110,7 +110,7 @@ func badJSON() (out []probe) {
 		probe{name: "JSON: a million entries", raw: jsonCall("AmazonSQS.SendMessageBatch", `{"QueueUrl":"q","Entries":[`+strings.Repeat("{},", 1_000_000)+"{}]}"), status: []int{400}},
 		probe{name: "JSON: an operation that does not exist", raw: jsonCall("AmazonSQS.Rubbish\x01", "{}"), status: []int{0, 400}},
 		probe{name: "JSON: a service that does not exist", raw: request("POST /", signed("sqs")+"X-Amz-Target: Nothing.Op\r\n", "{}"), status: []int{400}},
-		probe{name: "JSON: an operation without a handler", raw: jsonCall("Firehose_20150804.ListDeliveryStreams", "{}"), status: []int{400}, code: "ListDeliveryStreams"},
+		probe{name: "JSON: an operation without a handler", raw: jsonCall("AWSEvents.CreatePartnerEventSource", "{}"), status: []int{400}, code: "CreatePartnerEventSource"},
 	)
 }
 

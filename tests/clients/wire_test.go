@@ -44,7 +44,7 @@ func restCall(body string) []byte {
 }
 
 func jsonCall(target, body string) []byte {
-	service := map[string]string{"AmazonSQS": "sqs", "Firehose_20150804": "firehose"}[target[:strings.IndexByte(target, '.')]]
+	service := map[string]string{"AmazonSQS": "sqs", "AWSEvents": "events"}[target[:strings.IndexByte(target, '.')]]
 	return request("POST /", signed(service)+"X-Amz-Target: "+target+"\r\nContent-Type: application/x-amz-json-1.0\r\n", body)
 }
 

@@ -108,8 +108,8 @@ test('SES v2: refusals', async () => {
     'Email address is not verified. The following identities failed the check in region US-EAST-1: a@unknown.example.org');
   await fails(() => v2.sendEmail({ ...mail, Content: {} }), 'BadRequestException');
   await assert.rejects(() => v2.sendEmail({ ...mail, EmailTags: 'no list' }));
-  await assert.rejects(() => v2.getDedicatedIps({}), (e) => {
-    assert.match(String(e), /GetDedicatedIps/, 'an operation without a handler is named');
+  await assert.rejects(() => topics.createPlatformApplication({ Name: 'x', Platform: 'GCM', Attributes: {} }), (e) => {
+    assert.match(String(e), /CreatePlatformApplication/, 'an operation without a handler is named');
     assert.ok(e.$metadata.httpStatusCode < 500);
     return true;
   });

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/sestina-mail/sestina/internal/accept"
+	"github.com/sestina-mail/sestina/internal/bounce"
+	"github.com/sestina-mail/sestina/internal/clock"
+	"github.com/sestina-mail/sestina/internal/deliver"
 	"github.com/sestina-mail/sestina/internal/message"
 	"github.com/sestina-mail/sestina/internal/smtpd"
 	"github.com/sestina-mail/sestina/internal/store"
@@ -84,3 +87,19 @@ func refusePrivate(_, address string, _ syscall.RawConn) error {
 // sharedAddressSpace is used inside carriers' and clouds' networks.
 // rfc6598#7
 var sharedAddressSpace = netip.MustParsePrefix("100.64.0.0/10")
+
+// noRoute is the transport of serve without a relay: every attempt is a
+// temporary failure that says why, so that mail waits for an operator.
+type noRoute struct{ clock *clock.Clock }
+
+func (noRoute) Limits() deliver.Limits { return deliver.Limits{Batch: 1, Concurrency: 1} }
+
+func (n noRoute) Deliver(_ context.Context, j deliver.Job) (deliver.Report, error) {
+	r := deliver.Report{LaneFault: true}
+	for _, to := range j.Recipients {
+		r.Outcomes = append(r.Outcomes, bounce.Outcome{
+			Recipient: to, Kind: bounce.Deferred, Code: 451, Enhanced: "4.4.4", Text: "no relay is configured and MX delivery is not supported yet", At: n.clock.Now(),
+		})
+	}
+	return r, nil
+}

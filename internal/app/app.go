@@ -35,9 +35,13 @@ import (
 	"github.com/sestina-mail/sestina/internal/work"
 )
 
-// stopTimeout bounds a clean stop: within it open requests and SMTP
-// transactions are finished, then cut.
-const stopTimeout = 8 * time.Second
+// A clean stop takes less than 10 s: the doors have doorTimeout to finish open
+// requests and SMTP transactions, all at the same time, then these are cut; the
+// work engine has workGrace to finish attempts, then their context ends.
+const (
+	doorTimeout = 4 * time.Second
+	workGrace   = 2 * time.Second
+)
 
 // An App is the program with all its parts, built but not started.
 type App struct {
@@ -164,7 +168,7 @@ func (a *App) build() (err error) {
 	if err = a.newDeliver(sets, outbox); err != nil {
 		return err
 	}
-	a.engine = work.New(work.Options{Store: a.store, Clock: a.clock, Logger: a.log, Kinds: []work.Kind{
+	a.engine = work.New(work.Options{Store: a.store, Clock: a.clock, Logger: a.log, Grace: workGrace, Kinds: []work.Kind{
 		a.deliver.Kind(),
 		{
 			Kind: store.KindPublication, Name: "publication", Batch: func(string) int { return 32 }, Concurrency: func(string) int { return 4 },
@@ -226,13 +230,22 @@ func (a *App) newDeliver(sets *store.Documents[sestina.ConfigurationSet], outbox
 		a.relay = deliver.NewRelay(o)
 		transport = a.relay
 	} else if a.cfg.Mode == config.Serve {
-		return errors.New("serve needs --relay in this version: it does not deliver to MX hosts itself yet")
+		a.log.Warn("no --relay is given and this version does not deliver to MX hosts: mail is accepted and waits, and bounces after the retry window")
+		transport = noRoute{a.clock}
 	}
+	schedule := deliver.ServeSchedule()
+	if a.cfg.Mode == config.Dev {
+		schedule = deliver.DevSchedule()
+	}
+	if len(a.cfg.RetrySchedule) > 0 {
+		schedule.Steps = a.cfg.RetrySchedule
+	}
+	schedule.Window = a.cfg.RetryWindow
 	a.deliver = deliver.New(deliver.Options{
 		Store: a.store, Sets: sets, Outbox: outbox, Clock: a.clock, Logger: a.log, Transport: transport,
 		Reporter: &bounce.Reporter{IDs: a.ids, HostName: a.cfg.Hostname},
 		Prepare:  prepare.New(prepare.EICAR{}, a.store.OpenBody, 0),
-		Schedule: deliver.Schedule{Steps: a.cfg.RetrySchedule, Jitter: 0.2, Window: a.cfg.RetryWindow},
+		Schedule: schedule,
 	})
 	return nil
 }
@@ -322,25 +335,33 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 
 	<-failed.Done()
 	a.log.Info("stopping")
-	stop, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	stop, done := context.WithTimeout(context.WithoutCancel(ctx), doorTimeout)
 	defer done()
 	a.sqs.EndPolls()
-	err := errors.Join(shutdownWeb(stop, web, side), a.smtp.Shutdown(stop), doors.Wait())
+	a.api.EndStreams()
+	closing := &errgroup.Group{}
+	closing.Go(func() error { return shutdownWeb(stop, web) })
+	closing.Go(func() error { return shutdownWeb(stop, side) })
+	closing.Go(func() error { return shutdownSMTP(stop, a.smtp) })
+	err := errors.Join(closing.Wait(), doors.Wait())
 	stopWork()
 	return errors.Join(err, background.Wait(), a.Close())
 }
 
-func shutdownWeb(ctx context.Context, servers ...*http.Server) error {
-	var errs []error
-	for _, s := range servers {
-		if s == nil {
-			continue
-		}
-		if err := s.Shutdown(ctx); err != nil {
-			errs = append(errs, s.Close()) // out of time: cut what is left
-		}
+func shutdownWeb(ctx context.Context, s *http.Server) error {
+	if s == nil || s.Shutdown(ctx) == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	return s.Close() // out of time: cut what is left
+}
+
+// shutdownSMTP cuts what is left at the end of ctx, which is no fault: those
+// clients got no answer and will come back.
+func shutdownSMTP(ctx context.Context, s *smtpd.Server) error {
+	if err := s.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
 }
 
 // Close closes what New opened. Run calls it.

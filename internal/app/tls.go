@@ -12,48 +12,43 @@ import (
 	"github.com/sestina-mail/sestina/internal/localca"
 )
 
-// A tlsSource is where certificates come from: files, in dev otherwise the
-// local CA, in serve otherwise nowhere.
+// A tlsSource is where certificates come from: files, otherwise the local CA.
 type tlsSource struct {
 	files *localca.Files
 	ca    *localca.CA
 }
 
 func newTLS(cfg config.Config, clk *clock.Clock, logger *slog.Logger) (s tlsSource, err error) {
-	switch {
-	case cfg.TLSCert != "":
+	if cfg.TLSCert != "" {
 		s.files, err = localca.LoadFiles(cfg.TLSCert, cfg.TLSKey, clk, logger)
-	case cfg.Mode == config.Dev:
-		o := localca.Options{}
-		if cfg.Hostname != "" {
-			o.Hosts = []string{cfg.Hostname}
-		}
-		s.ca, err = localca.Ensure(cfg.Data, clk, o)
+		return s, err
 	}
+	if cfg.Mode == config.Serve {
+		logger.Warn("no --tls-cert is given: clients have to trust the local CA, ca.pem in the data folder")
+	}
+	o := localca.Options{}
+	if cfg.Hostname != "" {
+		o.Hosts = []string{cfg.Hostname}
+	}
+	s.ca, err = localca.Ensure(cfg.Data, clk, o)
 	return s, err
 }
 
-// config returns the server side of TLS, or nil where there is no certificate.
+// config returns the server side of TLS.
 func (s tlsSource) config(protos ...string) *tls.Config {
-	switch {
-	case s.files != nil:
+	if s.files != nil {
 		return s.files.TLSConfig(protos...)
-	case s.ca != nil:
-		return s.ca.TLSConfig(protos...)
 	}
-	return nil
+	return s.ca.TLSConfig(protos...)
 }
 
 // listener lets an HTTP listener answer TLS too: the first byte decides.
 func (s tlsSource) listener(l net.Listener) net.Listener {
-	if c := s.config("http/1.1"); c != nil {
-		return localca.Listener(l, c)
-	}
-	return l
+	return localca.Listener(l, s.config("http/1.1"))
 }
 
-// roots returns the client side of TLS for outgoing HTTP in dev, which trusts
-// the local CA beside the system's, or nil for the usual rules.
+// roots returns the client side of TLS for outgoing HTTP where the local CA is
+// used, which it trusts beside the system's, or nil for the usual rules.
 func (s tlsSource) roots() *tls.Config {
 	if s.ca == nil {
 		return nil

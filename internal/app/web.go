@@ -35,7 +35,6 @@ func (a *App) webServer() *http.Server {
 		}
 		a.mux.ServeHTTP(w, r)
 	}))
-	s.RegisterOnShutdown(a.sqs.EndPolls)
 	return s
 }
 

@@ -2,5 +2,5 @@
 // SMTP passwords are made with, and the signed tokens that Sestina hands out
 // itself (tracking links, unsubscribe links, return paths, subscription
 // confirmations). All of it rests on one installation key, a file beside the
-// database, so that a copy of the database alone gives nothing away.
+// database, so that a copy of the database alone gives no access key away.
 package auth

@@ -273,8 +273,8 @@ func (x *exchange) errorFault(err error) *fault {
 		return domainFault(x.svc, x.proto, e)
 	}
 	if isUnavailable(err) {
-		if !errors.Is(err, context.Canceled) {
-			x.log("AWS call could not be served now", err)
+		if !errors.Is(err, context.Canceled) { // the part that is unavailable says so once
+			x.m.opt.Logger.DebugContext(x.r.Context(), "AWS call could not be served now", "request_id", x.call.RequestID, "error", err)
 		}
 		return errUnavailable.fault(x.proto, "The service is temporarily unavailable. Try again.")
 	}

@@ -38,7 +38,7 @@ type Config struct {
 	Hostname  string   `help:"Name in the SMTP greeting and in reports. Default: email-smtp.REGION.amazonaws.com in the greeting, SES-like names in reports." placeholder:"NAME"`
 
 	AnySender         bool            `name:"any-sender" help:"Accept senders without a verified identity."`
-	RetrySchedule     []time.Duration `name:"retry-schedule" help:"Waits before the attempts after a temporary delivery failure; the last one repeats. Default in dev: 5s,15s,30s,1m; in serve: 1m,5m,15m,30m,1h." placeholder:"DURATION"`
+	RetrySchedule     []time.Duration `name:"retry-schedule" help:"Waits before the attempts after a temporary delivery failure; the last one repeats. Default: from 5s to 5m in dev, from 1m to 2h in serve." placeholder:"DURATION"`
 	RetryWindow       time.Duration   `name:"retry-window" help:"How long delivery of a message is tried before it bounces." default:"14h"`
 	PublishWindow     time.Duration   `name:"publish-window" help:"How long an event or notification is tried before it becomes a dead letter." default:"72h"`
 	InboxMessages     int             `name:"inbox-messages" help:"How many messages the dev inbox keeps." default:"10000"`
@@ -47,7 +47,7 @@ type Config struct {
 	MaxConnections    int             `name:"max-connections" help:"Most SMTP connections at a time." default:"1000"`
 	AllowPrivate      bool            `name:"allow-private" help:"Let subscriptions and other outgoing HTTP reach private addresses (always so in dev)."`
 	TrustedProxies    []netip.Prefix  `name:"trusted-proxies" help:"Networks whose X-Forwarded-For and X-Forwarded-Proto are believed." placeholder:"CIDR"`
-	TLSCert           string          `name:"tls-cert" help:"Certificate chain (PEM) for HTTP and SMTP; read again when it changes. Default in dev: a local CA, see ca.pem in the data folder." placeholder:"FILE" type:"path"`
+	TLSCert           string          `name:"tls-cert" help:"Certificate chain (PEM) for HTTP and SMTP; read again when it changes. Default: a local CA, see ca.pem in the data folder." placeholder:"FILE" type:"path"`
 	TLSKey            string          `name:"tls-key" help:"Private key (PEM) of the certificate." placeholder:"FILE" type:"path"`
 	SNSSigningCert    string          `name:"sns-signing-cert" help:"Certificate (PEM) that signs SNS messages. Default: one made at the first start." placeholder:"FILE" type:"path"`
 	SNSSigningKey     string          `name:"sns-signing-key" help:"Private RSA key (PEM) of the SNS signing certificate." placeholder:"FILE" type:"path"`
@@ -73,12 +73,6 @@ func (c *Config) Complete(mode Mode) error {
 	}
 	if c.SMTPS == "none" {
 		c.SMTPS = ""
-	}
-	if len(c.RetrySchedule) == 0 {
-		c.RetrySchedule = map[Mode][]time.Duration{
-			Dev:   {5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute},
-			Serve: {time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour},
-		}[mode]
 	}
 	if mode == Dev {
 		c.AllowPrivate = true

@@ -13,6 +13,7 @@ const liveBuffer = 4096
 type live struct {
 	mu        sync.Mutex
 	listeners map[chan store.Event]struct{}
+	ended     bool
 }
 
 // listen returns a channel of new events, closed when the listener is too far
@@ -21,6 +22,10 @@ func (l *live) listen() (<-chan store.Event, func()) {
 	ch := make(chan store.Event, liveBuffer)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended {
+		close(ch)
+		return ch, func() {}
+	}
 	if l.listeners == nil {
 		l.listeners = map[chan store.Event]struct{}{}
 	}
@@ -36,6 +41,17 @@ func (l *live) drop(ch chan store.Event) {
 	if _, ok := l.listeners[ch]; ok {
 		delete(l.listeners, ch)
 		close(ch)
+	}
+}
+
+// EndStreams ends all streams and waits, so that a shutdown need not wait for
+// them. Streams begun later end at once.
+func (a *API) EndStreams() {
+	a.live.mu.Lock()
+	defer a.live.mu.Unlock()
+	a.live.ended = true
+	for ch := range a.live.listeners {
+		a.live.drop(ch)
 	}
 }
 

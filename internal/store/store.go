@@ -370,7 +370,8 @@ type Redrive struct {
 	Count int // result
 }
 
-// SendQueued adds messages to a queue. A message whose DedupID was used in its
+// SendQueued adds messages to a queue. It is new input: refused with
+// ErrUnavailable when free disk is below the reserve. A message whose DedupID was used in its
 // queue within DedupWindow (and, when the queue deduplicates per group, in the
 // same group) is not added; Results tells the original's id and sequence.
 type SendQueued struct {

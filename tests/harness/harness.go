@@ -153,6 +153,10 @@ func (s *Instance) Restart() {
 	s.start()
 }
 
+// With adds arguments to those of the next start; one that is there already is
+// overruled.
+func (s *Instance) With(args ...string) { s.args = append(s.args, args...) }
+
 // Under makes the next start run under another program, such as strace.
 func (s *Instance) Under(program string, args ...string) {
 	s.under = append([]string{program}, args...)

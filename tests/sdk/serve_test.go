@@ -10,7 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sesv2"
+	"github.com/aws/aws-sdk-go-v2/service/sesv2/types"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
@@ -87,12 +90,23 @@ func TestServeChecksSignaturesAndPasswords(t *testing.T) {
 	check(t, submit(true, key["SMTP_USERNAME"], key["SMTP_PASSWORD"]))
 }
 
-func TestServeNeedsARelay(t *testing.T) {
+// TestServeWithoutRelayKeepsMail: serve starts with nothing but ports, says what
+// is missing, and mail that it accepts waits and says why.
+func TestServeWithoutRelayKeepsMail(t *testing.T) {
 	t.Parallel()
-	out, err := exec.Command(harness.Binary(t), "serve", "--data", t.TempDir(), "--http", "127.0.0.1:0", "--smtp", "127.0.0.1:0", "--smtps", "none").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "--relay") {
-		t.Errorf("serve without a relay: %v: %s", err, out)
+	dir := filepath.Join(t.TempDir(), "data")
+	key := createKey(t, dir)
+	s := harness.StartMode(t, "serve", "--data", dir, "--smtps", "none", "--any-sender")
+	if log := s.Log(); !strings.Contains(log, "no --relay") || !strings.Contains(log, "no --tls-cert") {
+		t.Errorf("the log does not say what is missing:\n%s", log)
 	}
+	cfg := s.AWS()
+	cfg.Credentials = credentials.NewStaticCredentialsProvider(key["AWS_ACCESS_KEY_ID"], key["AWS_SECRET_ACCESS_KEY"], "")
+	_, err := sesv2.NewFromConfig(cfg).SendEmail(t.Context(), &sesv2.SendEmailInput{
+		FromEmailAddress: aws.String("a@example.com"), Destination: &types.Destination{ToAddresses: []string{"b@example.net"}},
+		Content: &types.EmailContent{Raw: &types.RawMessage{Data: []byte("From: a@example.com\r\n\r\nhello\r\n")}},
+	})
+	check(t, err)
 }
 
 // TestDataFolderInUse: a second process is told which folder is in use.

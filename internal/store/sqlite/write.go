@@ -26,7 +26,10 @@ func (s *Store) Do(ctx context.Context, cmd store.Command) error {
 		return s.write(ctx, &op{cmd: cmd, size: rowOverhead + len(c.Payload) + sizeOf(&c.Effects)})
 	case *store.Release:
 		return s.write(ctx, &op{cmd: cmd, pure: true})
-	case *store.SendQueued:
+	case *store.SendQueued: // new input, as an accepting Write is
+		if err := s.disk.check(); err != nil {
+			return err
+		}
 		size := 0
 		for i := range c.Messages {
 			size += rowOverhead + len(c.Messages[i].Body)

@@ -106,8 +106,7 @@ class SESv2(Events):
         self.assertEqual([r["emailAddress"] for r in bounce["bounce"]["bouncedRecipients"]], ["bounce@simulator.amazonses.com"])
         self.assertEqual(delivery["delivery"]["recipients"], ["lena@example.net"])
 
-        with urllib.request.urlopen(E + "/sestina/v1/messages/" + sent["MessageId"]) as answer:
-            captured = json.load(answer)
+        captured = own("messages/" + sent["MessageId"])
         self.assertEqual(captured["subject"], "Frühling")
         self.assertEqual(captured["text"].strip(), "Grüße")
 
@@ -193,6 +192,12 @@ class SESv2(Events):
         got = v2.get_configuration_set_event_destinations(ConfigurationSetName="v2-kinds")["EventDestinations"]
         self.assertEqual({d.pop("Name"): d for d in got},
                          {n: {"Enabled": True, "MatchingEventTypes": ["SEND"], **k} for n, k in kinds.items()})
+        # Their events are held: nothing publishes them yet, nothing is lost.
+        v2.create_email_identity(EmailIdentity="kinds.example.com")
+        v2.send_email(ConfigurationSetName="v2-kinds", FromEmailAddress="a@kinds.example.com",
+                      Destination={"ToAddresses": ["lena@example.net"]}, Content=SIMPLE)
+        for name in kinds:
+            self.assertEqual(own("event-destinations/v2-kinds/%s?account=000000000000&region=us-east-1" % name)["waiting"], 1)
 
     def test_configuration_sets(self):
         v2 = client("sesv2")
@@ -246,6 +251,12 @@ class SESv2(Events):
 
 
 SIMPLE = {"Simple": {"Subject": {"Data": "hello"}, "Body": {"Text": {"Data": "hello"}}}}
+
+
+def own(path):
+    """One call of Sestina's own API."""
+    with urllib.request.urlopen(E + "/sestina/v1/" + path) as answer:
+        return json.load(answer)
 
 
 def pages(call, key, size, n):

@@ -200,6 +200,29 @@ func TestRefusingSubscriber(t *testing.T) {
 	wantEvents(t, "recovered endpoint", refusing.Records(2), id, "Delivery", "Send")
 }
 
+// TestRedriveAfterTheWindow: what was tried in vain for the whole publish
+// window becomes a dead letter, and is tried again when it is redriven.
+func TestRedriveAfterTheWindow(t *testing.T) {
+	t.Parallel()
+	failing := harness.NewHook(t)
+	d := newDesk(t, nil, failing)
+	failing.Wait() // the test message to the new destination
+	failures := make(chan struct{}, 1000)
+	failing.Answer(func(w http.ResponseWriter, _ *http.Request, _ harness.Envelope) bool {
+		w.WriteHeader(http.StatusInternalServerError)
+		failures <- struct{}{}
+		return false
+	})
+	id := d.send(t, "lena@example.net")
+	await(t, "a notification to the endpoint", failures)
+	d.Own(t.Context(), "POST", "clock", `{"advance":"73h"}`)
+	deadLetters(t, d, 2)
+
+	failing.Answer(nil)
+	d.Own(t.Context(), "POST", "dead-letters/redrive", `{"account":"000000000000","region":"us-east-1","kind":"notification"}`)
+	wantEvents(t, "recovered endpoint", failing.Records(2), id, "Delivery", "Send")
+}
+
 type deadLetter struct {
 	ID, MessageID, Answer, State string
 	Attempts                     int

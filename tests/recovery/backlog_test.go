@@ -3,6 +3,7 @@ package recovery
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2"
@@ -26,13 +27,17 @@ func fail(h *harness.Hook) chan struct{} {
 // probe is minutes away.
 func (b *bed) exhaust(t *testing.T, asked <-chan struct{}) {
 	t.Helper()
-	for range 12 {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for n := 0; n < 16; {
 		select {
 		case <-asked:
+			n++
+		case <-tick.C:
+			b.advance(t, "15m")
 		case <-t.Context().Done():
 			t.Fatal("no attempt")
 		}
-		b.advance(t, "15m")
 	}
 }
 

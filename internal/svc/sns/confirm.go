@@ -143,6 +143,9 @@ func (s *Service) unsubscribe(ctx context.Context, scope sestina.Scope, id sesti
 	if err == errNoSubscription { // meanwhile, by somebody else
 		return nil
 	}
+	if err == nil {
+		s.wake(sub.ID) // what waits becomes dead letters
+	}
 	return err
 }
 

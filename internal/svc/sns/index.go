@@ -219,6 +219,21 @@ func (x *index) page(topic, after sestina.ID, limit int) (subs []*Subscription, 
 	return slices.Clone(rest[:n]), n < len(rest)
 }
 
+// backlogs returns the subscriptions of a topic for which messages may wait:
+// queues have theirs at once.
+func (x *index) backlogs(topic sestina.ID) (ids []sestina.ID) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if t := x.topics[topic]; t != nil {
+		for _, sub := range t.subs {
+			if sub.Protocol != protocolSQS {
+				ids = append(ids, sub.ID)
+			}
+		}
+	}
+	return ids
+}
+
 // topicsFrom returns the ids of topics with subscriptions, from the given one
 // on, in order of id.
 func (x *index) topicsFrom(scope sestina.Scope, from sestina.ID) []sestina.ID {

@@ -308,8 +308,10 @@ func (s *Service) changeTopic(ctx context.Context, scope sestina.Scope, name str
 // deleteTopic deletes a topic, its subscriptions and its memory of published
 // deduplication ids in one transaction. A missing topic is no fault.
 func (s *Service) deleteTopic(ctx context.Context, scope sestina.Scope, name string) error {
-	return s.Store.Update(ctx, func(tx store.Tx) error {
-		var id sestina.ID
+	var id sestina.ID
+	var backlogs []sestina.ID // of subscriptions that may have one
+	err := s.Store.Update(ctx, func(tx store.Tx) error {
+		id, backlogs = sestina.ID{}, nil
 		err := change(tx, scope, kindTopic, name, func(t *Topic) (*Topic, error) {
 			if t != nil {
 				id = t.ID
@@ -319,11 +321,21 @@ func (s *Service) deleteTopic(ctx context.Context, scope sestina.Scope, name str
 		if err != nil || id.IsZero() {
 			return err
 		}
+		backlogs = s.subs.backlogs(id)
 		if err := deletePrefix(tx, scope, kindSubscription, id.String()+"/"); err != nil {
 			return err
 		}
 		return deletePrefix(tx, scope, kindDedup, id.String()+"/")
 	})
+	if err != nil {
+		return err
+	}
+	// What waits becomes dead letters now, not when a failing endpoint would have
+	// been probed next.
+	for _, sub := range backlogs {
+		s.wake(sub)
+	}
+	return nil
 }
 
 // deletePrefix deletes all documents of a kind whose names begin with prefix.

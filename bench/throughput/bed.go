@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/sestina-mail/sestina/bench/internal/bench"
@@ -37,7 +38,7 @@ func (b *bed) toQueue(n int) (s sample, err error) {
 	if err != nil {
 		return s, err
 	}
-	if s, err = b.fixed(n, set, q.Depth); err != nil {
+	if s, err = b.fixed(n, many(n), set, q.Depth); err != nil {
 		return s, err
 	}
 	return s, q.Delete()
@@ -46,36 +47,58 @@ func (b *bed) toQueue(n int) (s sample, err error) {
 // toHook measures the set whose events go to the HTTP endpoint.
 func (b *bed) toHook(n int) (sample, error) {
 	was := b.hook.Count()
-	return b.fixed(n, "hook", func() (int, error) { return b.hook.Count() - was, nil })
+	return b.fixed(n, many(n), "hook", func() (int, error) { return b.hook.Count() - was, nil })
 }
+
+// slowAnswer is what an endpoint some way off takes to answer.
+const slowAnswer = 50 * time.Millisecond
+
+// toSlowHook is toHook with an endpoint that takes its time.
+func (b *bed) toSlowHook(n int) (sample, error) {
+	b.hook.Delay(slowAnswer)
+	defer b.hook.Delay(0)
+	was := b.hook.Count()
+	return b.fixed(n, 300, "hook", func() (int, error) { return b.hook.Count() - was, nil })
+}
+
+// many is how many messages with events n clients send.
+func many(n int) int { return 200 + 10*n }
 
 const (
 	nameAppend = "append 4 KiB and fsync"
 	nameHTTP   = "net/http, decodes and forgets"
 	nameSMTP   = "go-smtp, discards"
+	nameSign   = "RSA-2048 signatures"
 )
 
 // entries are what is measured, in the order of a round.
 func (b *bed) entries(dir string) (all []entry) {
+	for _, n := range []int{1, runtime.NumCPU()} {
+		all = append(all, entry{nameSign, n, func(n int) (s sample, err error) {
+			s.accepted, s.cpu, err = bench.Signatures(n, *slice/2)
+			return s, err
+		}, limit{}})
+	}
+	signing := limit{key(nameSign, runtime.NumCPU()), 2, true}
 	for _, n := range clients {
 		all = append(all,
-			entry{nameAppend, n, "", func(n int) (s sample, err error) {
+			entry{nameAppend, n, func(n int) (s sample, err error) {
 				s.accepted, err = bench.Appends(dir, n, bench.MessageSize, *slice/2)
 				return s, err
-			}},
-			entry{nameHTTP, n, "", func(n int) (sample, error) { return b.timed(b.floor, n, b.sender(b.floor, ""), nil) }},
-			entry{"SendEmail, no configuration set", n, nameHTTP, func(n int) (sample, error) {
+			}, limit{}},
+			entry{nameHTTP, n, func(n int) (sample, error) { return b.timed(b.floor, n, b.sender(b.floor, ""), nil) }, limit{}},
+			entry{"SendEmail, no events", n, func(n int) (sample, error) {
 				return b.timed(b.p, n, b.sender(b.p, ""), b.delivered)
-			}},
-			entry{nameSMTP, n, "", func(n int) (sample, error) { return b.timed(b.floor, n, b.submitter(b.floor, ""), nil) }},
-			entry{"SMTP, no configuration set", n, nameSMTP, func(n int) (sample, error) {
+			}, limit{key(nameHTTP, n), 1, false}},
+			entry{nameSMTP, n, func(n int) (sample, error) { return b.timed(b.floor, n, b.submitter(b.floor, ""), nil) }, limit{}},
+			entry{"SMTP, no events", n, func(n int) (sample, error) {
 				return b.timed(b.p, n, b.submitter(b.p, ""), b.delivered)
-			}},
-			entry{"SendEmail, events to topic and queue", n, nameHTTP, b.toQueue},
-			entry{"SendEmail, events to topic and HTTP endpoint", n, nameHTTP, b.toHook},
+			}, limit{key(nameSMTP, n), 1, false}},
+			entry{"SendEmail, topic and queue", n, b.toQueue, signing},
+			entry{"SendEmail, topic and HTTP endpoint", n, b.toHook, signing},
 		)
 	}
-	return all
+	return append(all, entry{"SendEmail, HTTP endpoint answers after 50 ms", 16, b.toSlowHook, signing})
 }
 
 type opener = func(client int) (func() error, func(), error)
@@ -131,8 +154,7 @@ func (b *bed) timed(p *bench.Process, n int, open opener, settled func() (int, e
 // fixed sends a number of messages with events and waits until all events
 // arrived. It is a number and not a time because events take longer than
 // messages: a fixed time would leave ever more of them.
-func (b *bed) fixed(n int, set string, arrived func() (int, error)) (s sample, err error) {
-	total := 200 + 10*n
+func (b *bed) fixed(n, total int, set string, arrived func() (int, error)) (s sample, err error) {
 	began, cpu := time.Now(), b.p.CPU()
 	took, err := bench.Fixed(n, total, b.sender(b.p, set))
 	if err != nil {

@@ -38,11 +38,19 @@ var clients = []int{1, 16, 64}
 type entry struct {
 	name    string
 	clients int
-	floor   string // the entry that is its limit
 	run     func(clients int) (sample, error)
+	limit   limit
 }
 
-func (e entry) key() string { return e.name + "/" + strconv.Itoa(e.clients) }
+// A limit is another entry that an entry is compared with: done per message of
+// the one are needed so many of the other.
+type limit struct {
+	of  string // key of the entry, "" for none
+	per float64
+	end bool // compare what is completed, not what is accepted
+}
+
+func key(name string, clients int) string { return name + "/" + strconv.Itoa(clients) }
 
 // A sample is one measurement.
 type sample struct {
@@ -77,59 +85,60 @@ func run(r *bench.Report, bin, dir string) (err error) {
 
 	entries := b.entries(dir)
 	samples := map[string][]sample{}
-	sign := map[int][]float64{}
 	for range *rounds {
 		for _, e := range entries {
 			s, err := e.run(e.clients)
 			if err != nil {
 				return fmt.Errorf("%s with %d clients: %w", e.name, e.clients, err)
 			}
-			samples[e.key()] = append(samples[e.key()], s)
-		}
-		for _, n := range []int{1, 2} {
-			v, err := bench.Signatures(n, *slice/3)
-			if err != nil {
-				return err
-			}
-			sign[n] = append(sign[n], v)
+			k := key(e.name, e.clients)
+			samples[k] = append(samples[k], s)
 		}
 	}
-	report(r, entries, samples, sign)
+	report(r, entries, samples)
 	return nil
 }
 
-func report(r *bench.Report, entries []entry, samples map[string][]sample, sign map[int][]float64) {
-	median := func(e entry, of func(sample) float64) float64 {
-		var v []float64
-		for _, s := range samples[e.key()] {
-			v = append(v, of(s))
-		}
-		return bench.Median(v)
-	}
-	accepted := func(s sample) float64 { return s.accepted }
+func report(r *bench.Report, entries []entry, samples map[string][]sample) {
 	var rows [][]string
 	for _, e := range entries {
-		row := []string{e.name, strconv.Itoa(e.clients), bench.Rate(median(e, accepted)), "", "", ""}
-		if e.floor != "" {
-			// Rounds are compared with themselves: the machine's speed changes between them.
-			var ratios []float64
-			for i, s := range samples[e.key()] {
-				ratios = append(ratios, s.accepted/samples[entry{name: e.floor, clients: e.clients}.key()][i].accepted)
+		mine := samples[key(e.name, e.clients)]
+		median := func(of func(sample) float64) float64 {
+			var v []float64
+			for _, s := range mine {
+				v = append(v, of(s))
 			}
-			row[3] = fmt.Sprintf("%.2f × %s", bench.Median(ratios), e.floor)
+			return bench.Median(v)
 		}
-		if v := median(e, func(s sample) float64 { return s.completed }); v > 0 {
-			row[4] = bench.Rate(v)
+		row := []string{e.name, strconv.Itoa(e.clients), bench.Rate(median(func(s sample) float64 { return s.accepted })), "", "", ""}
+		if v := median(func(s sample) float64 { return s.completed }); v > 0 {
+			row[3] = bench.Rate(v)
 		}
-		if v := median(e, func(s sample) float64 { return float64(s.cpu) }); v > 0 {
-			row[5] = fmt.Sprintf("%.0f", v/float64(time.Microsecond))
+		if v := median(func(s sample) float64 { return float64(s.cpu) }); v > 0 {
+			row[4] = fmt.Sprintf("%.0f", v/float64(time.Microsecond))
+		}
+		if e.limit.of != "" {
+			row[5] = e.limit.compare(mine, samples[e.limit.of])
 		}
 		rows = append(rows, row)
 	}
 	r.Say("Medians of %d alternating rounds; messages of %d bytes, one recipient. `accepted` is answers of 200 or 250 a second. "+
-		"`completed` also waits until the last message was delivered and its events (two a message) arrived at their end; "+
-		"it counts messages. CPU is that of the server process per message, everything that follows included.", *rounds, bench.MessageSize)
-	r.Table([]string{"", "clients", "accepted/s", "of the limit", "completed/s", "CPU µs/message"}, rows)
-	r.Say("Limit of signing: %s RSA-2048 signatures a second on one core, %s on two (crypto/rsa, the same rounds). "+
-		"A message whose two events go to a topic needs two.", bench.Rate(bench.Median(sign[1])), bench.Rate(bench.Median(sign[2])))
+		"`completed` also waits until the last message was delivered and its events (Send and Delivery, each signed) arrived at their end; "+
+		"it counts messages. CPU is that of the server process per message, all that follows included; of a signature, per signature. "+
+		"The last column compares within each round.", *rounds, bench.MessageSize)
+	r.Table([]string{"", "clients", "accepted/s", "completed/s", "CPU µs each", "of the limit"}, rows)
+}
+
+// compare returns the median ratio. Rounds are compared with themselves: the
+// machine's speed changes between them.
+func (l limit) compare(mine, limits []sample) string {
+	var ratios []float64
+	for i, s := range mine {
+		v := s.accepted
+		if l.end {
+			v = s.completed
+		}
+		ratios = append(ratios, v*l.per/limits[i].accepted)
+	}
+	return fmt.Sprintf("%.2f of %s", bench.Median(ratios), l.of)
 }

@@ -35,9 +35,10 @@ import (
 	"github.com/sestina-mail/sestina/internal/work"
 )
 
-// A clean stop takes less than 10 s: the doors have doorTimeout to finish open
-// requests and SMTP transactions, all at the same time, then these are cut; the
-// work engine has workGrace to finish attempts, then their context ends.
+// A clean stop takes less than 10 s. All at the same time, the doors have
+// doorTimeout to finish open requests and SMTP transactions, then these are cut;
+// the work engine begins nothing more and has workGrace to finish attempts, then
+// their context ends, which a relay's final reply may outlast by 3 s.
 const (
 	doorTimeout = 4 * time.Second
 	workGrace   = 2 * time.Second
@@ -293,8 +294,7 @@ func (a *App) ReadyLine() string {
 }
 
 // Run starts everything, calls ready once requests are accepted, and returns
-// when ctx ended and everything stopped. Parts start in this order and stop in
-// reverse: the work engine, background jobs, then the doors.
+// when ctx ended and everything stopped.
 func (a *App) Run(ctx context.Context, ready func()) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
@@ -304,7 +304,7 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 	background.Go(func() error { a.sweep(work); return nil })
 	background.Go(func() error { // the key is made while the first requests come in
 		if err := a.sns.EnsureKey(work); err != nil && work.Err() == nil {
-			return fmt.Errorf("make the SNS signing key: %w", err)
+			a.log.Warn("the SNS signing key could not be made now; the first use will", "error", err)
 		}
 		return nil
 	})
@@ -339,13 +339,12 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 	defer done()
 	a.sqs.EndPolls()
 	a.api.EndStreams()
+	stopWork() // what the doors still take in waits on disk for the next start
 	closing := &errgroup.Group{}
 	closing.Go(func() error { return shutdownWeb(stop, web) })
 	closing.Go(func() error { return shutdownWeb(stop, side) })
 	closing.Go(func() error { return shutdownSMTP(stop, a.smtp) })
-	err := errors.Join(closing.Wait(), doors.Wait())
-	stopWork()
-	return errors.Join(err, background.Wait(), a.Close())
+	return errors.Join(closing.Wait(), doors.Wait(), background.Wait(), a.Close())
 }
 
 func shutdownWeb(ctx context.Context, s *http.Server) error {

@@ -148,9 +148,9 @@ func TestJSONTypeErrors(t *testing.T) {
 	} {
 		_, err := decodeKinds(in, false)
 		text := ""
-		if e, ok := err.(typeError); ok { //nolint:errorlint // never wrapped
+		if e, ok := err.(typeError); ok { // never wrapped
 			text = string(e)
-		} else if err != errJSON { //nolint:errorlint // never wrapped
+		} else if err != errJSON { // never wrapped
 			t.Errorf("%s: %v", printable(in), err)
 		}
 		if text != want {
@@ -204,7 +204,7 @@ func FuzzJSON(f *testing.F) {
 	f.Add(`[[[`)
 	f.Fuzz(func(t *testing.T, in string) {
 		k, err := decodeKinds(in, false)
-		if err == errJSON { //nolint:errorlint // never wrapped
+		if err == errJSON { // never wrapped
 			if json.Valid([]byte(in)) && isUTF8(in) && depthOf(in) < maxDepth {
 				t.Fatalf("%q is JSON", in)
 			}
@@ -312,10 +312,10 @@ func TestCBORErrors(t *testing.T) {
 	} {
 		var got kinds
 		err := decodeCBOR(kindsService(), 0, c.in, reflect.ValueOf(&got).Elem())
-		if e, ok := err.(typeError); ok && string(e) == c.want { //nolint:errorlint // never wrapped
+		if e, ok := err.(typeError); ok && string(e) == c.want { // never wrapped
 			continue
 		}
-		if c.want != "" || err != errCBOR { //nolint:errorlint // never wrapped
+		if c.want != "" || err != errCBOR { // never wrapped
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}

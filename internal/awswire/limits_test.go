@@ -124,7 +124,7 @@ func TestSlowBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // read only
+	defer conn.Close() // read only
 	_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"+
 		"Authorization: AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/sns/aws4_request\r\n\r\nAction=")
 	if err != nil {

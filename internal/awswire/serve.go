@@ -59,7 +59,7 @@ func (x *exchange) answer() (body []byte, f *fault) {
 		if p == nil {
 			return
 		}
-		if p == http.ErrAbortHandler { //nolint:errorlint // a sentinel that panics carry as is
+		if p == http.ErrAbortHandler { // a sentinel that panics carry as is
 			panic(p)
 		}
 		x.m.opt.Logger.ErrorContext(x.r.Context(), "panic in an AWS call", "request_id", x.call.RequestID,

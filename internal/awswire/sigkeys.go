@@ -55,6 +55,6 @@ func deriveKey(secret string, s signingScope) [sha256.Size]byte {
 
 func hmacSHA256(key []byte, text string) []byte {
 	h := hmac.New(sha256.New, key)
-	h.Write([]byte(text)) //nolint:errcheck // never fails
+	h.Write([]byte(text)) // never fails
 	return h.Sum(nil)
 }

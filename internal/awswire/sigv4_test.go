@@ -363,7 +363,7 @@ func TestSigV4UnusualRequests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer resp.Body.Close() //nolint:errcheck // read only
+			defer resp.Body.Close() // read only
 			if resp.StatusCode != http.StatusOK {
 				t.Errorf("%s: %s %s", path, resp.Status, resp.Header.Get("x-amzn-ErrorType"))
 			}
@@ -501,7 +501,7 @@ func TestSigV4UnsignedPayload(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer resp.Body.Close() //nolint:errcheck // read only
+		defer resp.Body.Close() // read only
 		if want := map[bool]int{false: 403, true: 200}[r.URL.Scheme == "https"]; resp.StatusCode != want {
 			t.Errorf("%s: %d, want %d", r.URL.Scheme, resp.StatusCode, want)
 		}

@@ -253,7 +253,7 @@ type source struct {
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader returns io.EOF itself
+	if err != nil && err != io.EOF { // io.Reader returns io.EOF itself
 		s.err = err
 	}
 	return n, err

@@ -71,7 +71,9 @@ func TestFailingSubscribers(t *testing.T) {
 			t.Errorf("the healthy endpoint had to wait %s for the events of message %d", took, i)
 		}
 	}
-	timelineShows(t, d, want[0], "500 ", "waiting")
+	if hops(t, d, want[0], "500 ", "waiting") == 0 {
+		t.Errorf("the timeline of message %s shows no waiting notification that was answered 500", want[0])
+	}
 
 	close(recovered)
 	down.start()
@@ -110,30 +112,40 @@ func collect(t *testing.T, d *desk, h *harness.Hook, n int) (out []harness.Recor
 	return out
 }
 
-// timelineShows asserts that the timeline of a message has a hop that is in the
-// state and was answered so.
-func timelineShows(t *testing.T, d *desk, id, answer, state string) {
+// hops counts the notifications on the timeline of a message that are in the
+// state and whose answer holds the text.
+func hops(t *testing.T, d *desk, id, answer, state string) (n int) {
 	t.Helper()
 	type hop struct {
-		State, Answer, Target string
-		Failed                []struct{ Answer string }
-		Hops                  []hop
+		State, Answer string
+		Hops          []hop
 	}
 	var timeline struct {
 		Events []struct{ Publications []hop }
 	}
-	text := d.Own(t.Context(), "GET", "messages/"+id+"/timeline", "")
-	check(t, json.Unmarshal(text, &timeline))
+	check(t, json.Unmarshal(d.Own(t.Context(), "GET", "messages/"+id+"/timeline", ""), &timeline))
 	for _, e := range timeline.Events {
 		for _, p := range e.Publications {
 			for _, h := range p.Hops {
 				if h.State == state && strings.Contains(h.Answer, answer) {
-					return
+					n++
 				}
 			}
 		}
 	}
-	t.Errorf("the timeline shows no %s notification answered %q: %s", state, answer, text)
+	return n
+}
+
+// eventually polls until the condition holds, for what no signal tells of.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	poll := time.NewTicker(50 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); <-poll.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
 }
 
 func await(t *testing.T, what string, c <-chan struct{}) {
@@ -215,6 +227,8 @@ func TestRedriveAfterTheWindow(t *testing.T) {
 	})
 	id := d.send(t, "lena@example.net")
 	await(t, "a notification to the endpoint", failures)
+	// Both have begun their window before the clock moves past it.
+	eventually(t, "two notifications wait", func() bool { return hops(t, d, id, "", "waiting") == 2 })
 	d.Own(t.Context(), "POST", "clock", `{"advance":"73h"}`)
 	deadLetters(t, d, 2)
 
@@ -232,16 +246,10 @@ type deadLetter struct {
 // the endpoint's answer was read, so a moment after the endpoint gave it.
 func deadLetters(t *testing.T, d *desk, n int) []deadLetter {
 	t.Helper()
-	poll := time.NewTicker(50 * time.Millisecond)
-	defer poll.Stop()
-	for deadline := time.Now().Add(20 * time.Second); ; <-poll.C {
-		var got struct{ DeadLetters []deadLetter }
+	var got struct{ DeadLetters []deadLetter }
+	eventually(t, fmt.Sprintf("%d dead letters", n), func() bool {
 		check(t, json.Unmarshal(d.Own(t.Context(), "GET", "dead-letters?kind=notification&account=000000000000&region=us-east-1", ""), &got))
-		if len(got.DeadLetters) >= n {
-			return got.DeadLetters
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d dead letters, want %d: %+v", len(got.DeadLetters), n, got.DeadLetters)
-		}
-	}
+		return len(got.DeadLetters) >= n
+	})
+	return got.DeadLetters
 }

@@ -94,7 +94,19 @@ func Start(t testing.TB, args ...string) *Instance {
 // StartMode is Start for dev or serve.
 func StartMode(t testing.TB, mode string, args ...string) *Instance {
 	t.Helper()
-	s := &Instance{t: t, Dir: filepath.Join(t.TempDir(), "data"), log: &lockedBuffer{}}
+	return start(t, nil, mode, args...)
+}
+
+// StartUnder is Start with the program run by another one that in the end
+// becomes it, such as unshare.
+func StartUnder(t testing.TB, under []string, args ...string) *Instance {
+	t.Helper()
+	return start(t, under, "dev", args...)
+}
+
+func start(t testing.TB, under []string, mode string, args ...string) *Instance {
+	t.Helper()
+	s := &Instance{t: t, Dir: filepath.Join(t.TempDir(), "data"), log: &lockedBuffer{}, under: under}
 	s.args = append([]string{mode, "--data", s.Dir, "--http", "127.0.0.1:0", "--smtp", "127.0.0.1:0"}, args...)
 	s.start()
 	t.Cleanup(func() {

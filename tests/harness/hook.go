@@ -12,7 +12,7 @@ import (
 
 // An Envelope is what SNS posts to a subscriber.
 type Envelope struct {
-	Type, MessageId, Token, TopicArn, Subject, Message, SubscribeURL, Timestamp string //nolint:revive // SNS's spelling
+	Type, MessageId, Token, TopicArn, Subject, Message, SubscribeURL, Timestamp string // SNS's spelling
 	SignatureVersion, Signature, SigningCertURL, UnsubscribeURL                 string
 }
 

@@ -259,6 +259,19 @@ func (b *bed) redrive(t *testing.T, kind string) int {
 	return out.Count
 }
 
+// destinationHealth is what the own API says of an event destination.
+type destinationHealth struct {
+	Enabled       bool
+	State         string
+	Waiting, Dead int
+}
+
+func (b *bed) health(t *testing.T) (h destinationHealth) {
+	t.Helper()
+	check(t, json.Unmarshal(b.Own(t.Context(), "GET", "event-destinations/spring/all?account=000000000000&region=us-east-1", ""), &h))
+	return h
+}
+
 // eventually asks again and again until ok, which the program has no signal
 // for, and fails the test after a while.
 func eventually(t testing.TB, what string, ok func() bool) {

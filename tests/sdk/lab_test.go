@@ -40,9 +40,9 @@ func TestSES(t *testing.T) {
 		"Account": account, "AccountSending": accountSending, "Pools": pools, "ResourceTags": resourceTags, "Unimplemented": unimplemented,
 		"Precedence": precedence, "DefaultSet": defaultSet, "TagTexts": tagTexts, "OrderOfChecks": orderOfChecks, "AutoTags": autoTags, "UnknownSet": unknownSet,
 		"Recipients": recipientLimit, "Unverified": unverified, "PausedSet": pausedSet, "Regions": separateRegions, "MessageIDs": messageIDs,
-		"SizeV1": sizeV1, "SizeV2": sizeV2, "SMTPTexts": smtpTexts, "DeletedDestination": deletedDestination, "DisabledDestination": disabledDestination,
+		"SizeV1": sizeV1, "SizeV2": sizeV2, "SMTPTexts": smtpTexts, "DeletedTopic": deletedTopic, "DisabledDestination": disabledDestination,
 		"Bcc": bccIsHidden, "RawHeaders": rawHeaders, "ReturnPath": returnPaths, "Attachments": attachments, "CustomHeaders": customHeaders,
-		"HeaderInjection": headerInjection, "RawWithoutHeaders": rawNeedsFrom, "Virus": virus, "Simulator": simulator, "SimulatorTogether": simulatorTogether,
+		"HeaderInjection": headerInjection, "RawWithoutHeaders": rawNeedsFrom, "Virus": virus, "Simulator": simulator, "SimulatorTogether": simulatorTogether, "Golden": golden,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,7 +72,10 @@ func (l *lab) placeIn(t *testing.T, region string) *place {
 	cfg := l.AWS()
 	cfg.Region = region
 	p := &place{lab: l, region: region, v1: ses.NewFromConfig(cfg), v2: sesv2.NewFromConfig(cfg), sns: sns.NewFromConfig(cfg), sqs: sqs.NewFromConfig(cfg)}
-	p.identity(t, "example.com")
+	_, err := p.v2.CreateEmailIdentity(t.Context(), &sesv2.CreateEmailIdentityInput{EmailIdentity: aws.String("example.com")})
+	if exists := (*types.AlreadyExistsException)(nil); !errors.As(err, &exists) { // another test is in the region, too
+		check(t, err)
+	}
 	return p
 }
 

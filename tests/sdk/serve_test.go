@@ -60,7 +60,7 @@ func TestServeChecksSignaturesAndPasswords(t *testing.T) {
 
 	message := []byte("From: a@example.com\r\nTo: b@example.net\r\nSubject: hi\r\n\r\nhello\r\n")
 	host, _, _ := strings.Cut(s.SMTP, ":")
-	trust := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // a self-signed certificate of this test
+	trust := &tls.Config{InsecureSkipVerify: true} // a self-signed certificate of this test
 	submit := func(starttls bool, user, password string) error {
 		c, err := smtp.Dial(s.SMTP)
 		check(t, err)

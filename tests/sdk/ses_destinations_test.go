@@ -304,7 +304,11 @@ func testMessage(t *testing.T, l *lab) {
 	d := types.EventDestinationDefinition{MatchingEventTypes: []types.EventType{"SEND"}, SnsDestination: &types.SnsDestination{TopicArn: &q.arn}}
 	wantError[*types.AlreadyExistsException](t, p.createDestination(t, "s", "first", d), "An event destination with name <first> already exists for configuration set <s>.")
 	check(t, p.createDestination(t, "s", "second", d))
-	id := p.send(t, func() *sesv2.SendEmailInput { m := email("x@example.net"); m.ConfigurationSetName = aws.String("s"); return m }())
+	id := p.send(t, func() *sesv2.SendEmailInput {
+		m := email("x@example.net")
+		m.ConfigurationSetName = aws.String("s")
+		return m
+	}())
 	got := q.next(t, 2) // the refused one would be a third before the record
 	if got[0] != validated || !strings.Contains(got[1], id) {
 		t.Errorf("published: %q", got)

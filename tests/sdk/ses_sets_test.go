@@ -106,7 +106,7 @@ func setNames(t *testing.T, l *lab) {
 	}
 }
 
-// post sends a signed request that is not what this version of the SDK sends.
+// call sends a signed request that is not what this version of the SDK sends.
 func (p *place) call(t *testing.T, method, path, body string, out any) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, p.HTTP+path, bytes.NewReader([]byte(body)))
@@ -145,7 +145,9 @@ func listsPosted(t *testing.T, l *lab) {
 		}
 	}
 	for _, c := range []struct{ method, path, body string }{{"GET", "/v2/email/identities", ""}, {"POST", "/v2/email/list-identities", `{}`}} {
-		var ids struct{ EmailIdentities []struct{ IdentityName string } }
+		var ids struct {
+			EmailIdentities []struct{ IdentityName string }
+		}
 		p.call(t, c.method, c.path, c.body, &ids)
 		if len(ids.EmailIdentities) != 1 || ids.EmailIdentities[0].IdentityName != "example.com" {
 			t.Errorf("%s %s: %+v", c.method, c.path, ids)
@@ -254,7 +256,9 @@ func optionTexts(t *testing.T, l *lab) {
 	name := aws.String("texts")
 	p.set(t, *name)
 	const one = "1 validation error detected: Value at '%s' failed to satisfy constraint: Member must %s"
-	enum := func(path, values string) string { return fmt.Sprintf(one, path, "satisfy enum value set: ["+values+"]") }
+	enum := func(path, values string) string {
+		return fmt.Sprintf(one, path, "satisfy enum value set: ["+values+"]")
+	}
 	refused := func(text string) func(any, error) {
 		return func(_ any, err error) { t.Helper(); wantError[*types.BadRequestException](t, err, text) }
 	}

@@ -4,7 +4,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // SNS SignatureVersion 1 is SHA-1
+	"crypto/sha1" // SNS SignatureVersion 1 is SHA-1
 	"fmt"
 	"os"
 	"path/filepath"
@@ -81,20 +81,25 @@ func Syncs(dir string, n int) (time.Duration, error) {
 
 // Signatures measures RSA-2048 PKCS#1 v1.5 signatures of SHA-1 digests, as SNS
 // makes them, with crypto/rsa on the given number of goroutines. It returns
-// signatures per second.
-func Signatures(goroutines int, d time.Duration) (float64, error) {
+// signatures per second and the CPU time of one.
+func Signatures(goroutines int, d time.Duration) (float64, time.Duration, error) {
 	key, err := signKey()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
+	self := &Process{PID: os.Getpid()}
+	cpu := self.CPU()
 	n, took, err := Closed(goroutines, d, func(i int) (func() error, func(), error) {
-		sum := sha1.Sum([]byte{byte(i)}) //nolint:gosec // SNS SignatureVersion 1 is SHA-1
+		sum := sha1.Sum([]byte{byte(i)}) // SNS SignatureVersion 1 is SHA-1
 		return func() error {
 			_, err := rsa.SignPKCS1v15(nil, key, crypto.SHA1, sum[:])
 			return err
 		}, func() {}, nil
 	})
-	return float64(n) / took.Seconds(), err
+	if err != nil {
+		return 0, 0, err
+	}
+	return float64(n) / took.Seconds(), (self.CPU() - cpu) / time.Duration(n), nil
 }
 
 var signKey = sync.OnceValues(func() (*rsa.PrivateKey, error) {

@@ -102,6 +102,7 @@ type Hook struct {
 	ready  chan error
 	count  atomic.Int64
 	track  atomic.Bool
+	delay  atomic.Int64 // nanoseconds before a notification is answered
 
 	mu      sync.Mutex
 	arrived map[string]time.Time // by event type, space, message id
@@ -141,6 +142,9 @@ func (h *Hook) Count() int { return int(h.count.Load()) }
 // Track makes the hook note the time of every event from now on.
 func (h *Hook) Track(on bool) { h.track.Store(on) }
 
+// Delay makes the hook answer notifications only after d from now on.
+func (h *Hook) Delay(d time.Duration) { h.delay.Store(int64(d)) }
+
 // Arrived returns when an event of a message came.
 func (h *Hook) Arrived(eventType, messageID string) (time.Time, bool) {
 	h.mu.Lock()
@@ -173,6 +177,7 @@ func (h *Hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		h.mu.Unlock()
 	}
+	time.Sleep(time.Duration(h.delay.Load()))
 	h.count.Add(1)
 }
 

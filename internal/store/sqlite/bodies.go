@@ -177,35 +177,54 @@ func (c *cancelable) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// OpenBody opens the body of a message.
+// OpenBody opens the body of a message. A file that has not its size any more is
+// an error: nobody shall get half a message for a whole one.
 func (s *Store) OpenBody(ctx context.Context, id sestina.ID) (io.ReadCloser, error) {
 	var data []byte
+	var size int64
 	found := false
 	err := s.reads.do(ctx, func(c *conn) error {
 		q := c.sql(`
-			SELECT b.data FROM messages m JOIN bodies b ON b.seq = m.seq
+			SELECT b.size, b.data FROM messages m JOIN bodies b ON b.seq = m.seq
 			WHERE m.id = ?`).id(id)
 		if found = q.next(); found {
-			data = q.getBlob()
+			size, data = q.getInt(), q.getBlob()
 		}
 		return q.done()
 	})
 	if err == nil && !found {
 		err = store.ErrNotFound
 	}
-	var f *os.File
-	if err == nil && data == nil {
-		if f, err = os.Open(s.bodies.path(id)); errors.Is(err, fs.ErrNotExist) {
-			err = store.ErrNotFound // deleted between the two looks
-		}
-	}
 	if err != nil {
 		return nil, fmt.Errorf("open body of message %s: %w", id, err)
 	}
-	if f != nil {
-		return f, nil
+	if data != nil {
+		return io.NopCloser(bytes.NewReader(data)), nil
 	}
-	return io.NopCloser(bytes.NewReader(data)), nil
+	f, err := s.bodies.open(id, size)
+	if err != nil {
+		return nil, fmt.Errorf("open body of message %s: %w", id, err)
+	}
+	return f, nil
+}
+
+// open opens the file of a body of a size.
+func (b *bodyFiles) open(id sestina.ID, size int64) (*os.File, error) {
+	f, err := os.Open(b.path(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, store.ErrNotFound // deleted since its row was read
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() != size {
+		err = fmt.Errorf("the file is damaged: it has %d bytes in place of %d", info.Size(), size)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // DeleteBody deletes a body, also one that is only staged.
@@ -269,6 +288,7 @@ func (s *Store) sweepOrphans(ctx context.Context, age time.Duration) (n int, err
 			continue
 		}
 		if err := os.Remove(filepath.Join(s.bodies.dir, e.Name())); err == nil {
+			s.bodies.named([]sestina.ID{id}) // nobody will name it now
 			n++
 		}
 	}

@@ -16,6 +16,9 @@ import (
 // maxIdentities is the most identities of an account in a region. ses-guide:quotas
 const maxIdentities = 10_000
 
+// domainProfile accepts the names of hosts. rfc5321#4.1.2
+var domainProfile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(true), idna.StrictDomainName(true), idna.VerifyDNSLength(true))
+
 // identityName checks and normalises the name of an identity: a domain becomes
 // lower case, an address stays as written (addresses compare case-sensitively).
 func identityName(name string) (string, error) {
@@ -30,8 +33,8 @@ func identityName(name string) (string, error) {
 		}
 		return a.Addr(), nil
 	}
-	ascii, err := idna.Lookup.ToASCII(name)
-	if err != nil || !strings.Contains(ascii, ".") || len(ascii) > 253 {
+	ascii, err := domainProfile.ToASCII(name)
+	if err != nil || !strings.Contains(ascii, ".") {
 		return "", invalid("Invalid email address or domain name <%s>.", name)
 	}
 	return strings.ToLower(ascii), nil
@@ -164,7 +167,7 @@ func setMailFrom(id *sestina.Identity, domain, behavior string) error {
 		id.MailFrom = sestina.MailFrom{}
 		return nil
 	}
-	ascii, err := idna.Lookup.ToASCII(domain)
+	ascii, err := domainProfile.ToASCII(domain)
 	if err != nil {
 		return invalid("Provided MAIL-FROM domain <%s> is not a valid domain.", domain)
 	}

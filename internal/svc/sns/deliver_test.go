@@ -1,7 +1,7 @@
 package sns
 
 import (
-	"crypto/md5" //nolint:gosec // rfc7616 still knows MD5
+	"crypto/md5" // rfc7616 still knows MD5
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -304,7 +304,7 @@ func TestRawDelivery(t *testing.T) {
 
 func TestCredentialsAreSentWhenAskedFor(t *testing.T) {
 	t.Parallel()
-	sum := func(s string) string { return fmt.Sprintf("%x", md5.Sum([]byte(s))) } //nolint:gosec // rfc7616 still knows MD5
+	sum := func(s string) string { return fmt.Sprintf("%x", md5.Sum([]byte(s))) } // rfc7616 still knows MD5
 	for name, c := range map[string]struct {
 		challenge string
 		ok        func(p post) bool

@@ -1,7 +1,7 @@
 package sns
 
 import (
-	"crypto/md5" //nolint:gosec // rfc7616 still knows MD5, and endpoints ask for it
+	"crypto/md5" // rfc7616 still knows MD5, and endpoints ask for it
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"

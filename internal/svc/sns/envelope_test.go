@@ -3,7 +3,7 @@ package sns
 import (
 	"crypto"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // SignatureVersion 1 is SHA-1
+	"crypto/sha1" // SignatureVersion 1 is SHA-1
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -62,12 +62,12 @@ func verify(body string, fetch func(url string) ([]byte, error)) error {
 		sum := sha256.Sum256([]byte(text))
 		return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature)
 	}
-	sum := sha1.Sum([]byte(text)) //nolint:gosec // SignatureVersion 1 is SHA-1
+	sum := sha1.Sum([]byte(text)) // SignatureVersion 1 is SHA-1
 	return rsa.VerifyPKCS1v15(key, crypto.SHA1, sum[:], signature)
 }
 
 func fetch(url string) ([]byte, error) {
-	res, err := http.Get(url) //nolint:gosec,noctx // the test's own server
+	res, err := http.Get(url) // the test's own server
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func golden(t *testing.T, name string, got []byte) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path) //nolint:gosec // a fixed folder
+	want, err := os.ReadFile(path) // a fixed folder
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestCertificatePath(t *testing.T) {
 		t.Errorf("path %s", k.path())
 	}
 	for _, path := range []string{"/SimpleNotificationService-.pem", "/SimpleNotificationService-" + strings.Repeat("0", 32) + ".pem", "/SimpleNotificationService-" + k.name} {
-		res := must[*http.Response](t)(http.Get(e.server.URL + path)) //nolint:noctx // the test's own server
+		res := must[*http.Response](t)(http.Get(e.server.URL + path)) // the test's own server
 		_ = res.Body.Close()
 		if res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %d", path, res.StatusCode)

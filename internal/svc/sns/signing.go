@@ -5,7 +5,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // SignatureVersion 1 is SHA-1
+	"crypto/sha1" // SignatureVersion 1 is SHA-1
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -255,7 +255,7 @@ func (g *signer) sign(k *signingKey, version, text string) (string, error) {
 			s := sha256.Sum256([]byte(text))
 			hash, sum = crypto.SHA256, s[:]
 		} else {
-			s := sha1.Sum([]byte(text)) //nolint:gosec // SignatureVersion 1 is SHA-1
+			s := sha1.Sum([]byte(text)) // SignatureVersion 1 is SHA-1
 			sum = s[:]
 		}
 		b, err := rsa.SignPKCS1v15(nil, k.private, hash, sum)

@@ -238,7 +238,7 @@ func (e *env) confirmation(ep *endpoint) (p post, m map[string]string) {
 
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	res := must[*http.Response](t)(http.Get(url)) //nolint:gosec,noctx // the test's own server
+	res := must[*http.Response](t)(http.Get(url)) // the test's own server
 	defer func() { _ = res.Body.Close() }()
 	return res.StatusCode, string(must[[]byte](t)(io.ReadAll(res.Body)))
 }
@@ -287,7 +287,7 @@ func TestConfirmByURL(t *testing.T) {
 	var arn string
 	postForm := func(link string) (int, string) {
 		u := must[*url.URL](t)(url.Parse(link))
-		res := must[*http.Response](t)(http.PostForm(e.server.URL+"/", u.Query())) //nolint:noctx // the test's own server
+		res := must[*http.Response](t)(http.PostForm(e.server.URL+"/", u.Query())) // the test's own server
 		defer func() { _ = res.Body.Close() }()
 		return res.StatusCode, string(must[[]byte](t)(io.ReadAll(res.Body)))
 	}
@@ -478,7 +478,7 @@ func TestEmailSubscription(t *testing.T) {
 		t.Error("looking confirms")
 	}
 	press := func(link string) (int, string) {
-		res := must[*http.Response](t)(http.Post(link, "application/x-www-form-urlencoded", nil)) //nolint:gosec,noctx // the test's own server
+		res := must[*http.Response](t)(http.Post(link, "application/x-www-form-urlencoded", nil)) // the test's own server
 		defer func() { _ = res.Body.Close() }()
 		if !strings.Contains(res.Header.Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Errorf("headers %v", res.Header)

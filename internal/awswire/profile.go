@@ -27,6 +27,10 @@ type profile struct {
 	invalid frameworkError
 	// valueNull is what stands before the path of a missing member.
 	valueNull string
+	// hideValues leaves out what the wrong value was.
+	hideValues bool
+	// enumOrder is how the values of an enum are listed, by the model's order.
+	enumOrder map[string]string
 	// missing overrules code and text of a missing member. It gets the
 	// member's path in the query protocol, such as Entries.1.Id.
 	missing func(path string) (frameworkError, string)
@@ -49,9 +53,17 @@ var (
 
 var profiles = map[string]profile{
 	"sesv2": {
-		rules: allRules, invalid: badRequestException, valueNull: "Value",
+		rules: allRules, invalid: badRequestException, valueNull: "Value", hideValues: true,
 		internal: "InternalServiceErrorException", mail: true,
+		enumOrder: map[string]string{
+			"REQUIRE, OPTIONAL":                    "OPTIONAL, REQUIRE",
+			"REQUIRE, REQUIRE_OPEN_ONLY, OPTIONAL": "OPTIONAL, REQUIRE, REQUIRE_OPEN_ONLY",
+			"OPT_IN, OPT_OUT":                      "OPT_OUT, OPT_IN",
+		},
 		except: map[string]rule{
+			// These operations have texts of their own for bad values.
+			"PutConfigurationSetSuppressionOptionsRequest$SuppressedReasons": ruleEnum,
+			"CreateDedicatedIpPoolRequest$ScalingMode":                       ruleEnum,
 			// SES answers unknown event types itself, with the list of valid
 			// ones; reference: event destinations.
 			"EventDestinationDefinition$MatchingEventTypes": ruleEnum,

@@ -136,7 +136,7 @@ func (v *validator) null(at place) {
 func (v *validator) value(shape int32, flattened bool, rules rule, in reflect.Value, at place) {
 	s := &v.shapes[shape]
 	for _, c := range v.violations(s, rules, in) {
-		v.found = append(v.found, "Value '"+printValue(s, in)+"' at '"+at.path+"' failed to satisfy constraint: "+c)
+		v.found = append(v.found, v.valueOf(s, in)+" at '"+at.path+"' failed to satisfy constraint: "+c)
 	}
 	switch s.Kind {
 	case awsapi.KindStructure:
@@ -153,7 +153,7 @@ func (v *validator) list(s *awsapi.Shape, flattened bool, rules rule, in reflect
 	if isScalar(elem) {
 		for i := range in.Len() {
 			if len(v.violations(elem, rules, in.Index(i))) > 0 {
-				v.found = append(v.found, "Value '"+printValue(s, in)+"' at '"+at.path+"' failed to satisfy constraint: Member must satisfy constraint: ["+
+				v.found = append(v.found, v.valueOf(s, in)+" at '"+at.path+"' failed to satisfy constraint: Member must satisfy constraint: ["+
 					strings.Join(v.constraints(elem, rules), ", ")+"]")
 				return
 			}
@@ -180,11 +180,11 @@ func (v *validator) mapping(s *awsapi.Shape, rules rule, in reflect.Value, at pl
 		}
 	}
 	if badKey {
-		v.found = append(v.found, "Value '"+printValue(s, in)+"' at '"+at.path+"' failed to satisfy constraint: Map keys must satisfy constraint: ["+
+		v.found = append(v.found, v.valueOf(s, in)+" at '"+at.path+"' failed to satisfy constraint: Map keys must satisfy constraint: ["+
 			strings.Join(v.constraints(key, rules), ", ")+"]")
 	}
 	if badValue {
-		v.found = append(v.found, "Value '"+printValue(s, in)+"' at '"+at.path+"' failed to satisfy constraint: Map value must satisfy constraint: ["+
+		v.found = append(v.found, v.valueOf(s, in)+" at '"+at.path+"' failed to satisfy constraint: Map value must satisfy constraint: ["+
 			strings.Join(v.constraints(elem, rules), ", ")+"]")
 	}
 }
@@ -214,7 +214,7 @@ func (v *validator) violations(s *awsapi.Shape, rules rule, in reflect.Value) []
 		out = append(out, patternText(l))
 	}
 	if len(l.Enum) > 0 && rules&ruleEnum != 0 && !slices.Contains(l.Enum, in.String()) {
-		out = append(out, enumText(l))
+		out = append(out, v.enumText(s))
 	}
 	return out
 }
@@ -237,7 +237,7 @@ func (v *validator) constraints(s *awsapi.Shape, rules rule) []string {
 		out = append(out, patternText(l))
 	}
 	if len(l.Enum) > 0 && rules&ruleEnum != 0 {
-		out = append(out, enumText(l))
+		out = append(out, v.enumText(s))
 	}
 	return out
 }
@@ -296,8 +296,22 @@ func patternText(l *awsapi.Limits) string {
 	return "Member must satisfy regular expression pattern: " + l.Pattern
 }
 
-func enumText(l *awsapi.Limits) string {
-	return "Member must satisfy enum value set: [" + strings.Join(l.Enum, ", ") + "]"
+// enumText lists the values in the order that the service prints them, which
+// for some enums is not the model's.
+func (v *validator) enumText(s *awsapi.Shape) string {
+	list := strings.Join(s.Limits.Enum, ", ")
+	if printed, ok := v.profile.enumOrder[list]; ok {
+		list = printed
+	}
+	return "Member must satisfy enum value set: [" + list + "]"
+}
+
+// valueOf begins the sentence about a value.
+func (v *validator) valueOf(s *awsapi.Shape, in reflect.Value) string {
+	if v.profile.hideValues {
+		return "Value"
+	}
+	return "Value '" + printValue(s, in) + "'"
 }
 
 // maxPrinted bounds how much of a wrong value is repeated to the client, in

@@ -71,17 +71,17 @@ func TestValidation(t *testing.T) {
 		},
 		{
 			"SESv2PatternAndLength", "BadRequestException",
-			"2 validation errors detected: Value '' at 'content.simple.headers.1.member.name' failed to satisfy constraint: Member must have length greater than or equal to 1; " +
-				"Value '' at 'content.simple.headers.1.member.name' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[!-9;-@A-~]+$",
+			"2 validation errors detected: Value at 'content.simple.headers.1.member.name' failed to satisfy constraint: Member must have length greater than or equal to 1; " +
+				"Value at 'content.simple.headers.1.member.name' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[!-9;-@A-~]+$",
 			post("/v2/email/outbound-emails", `{"Content":{"Simple":{"Subject":{"Data":"s"},"Body":{},"Headers":[{"Name":"","Value":"v"}]}}}`),
 		},
 		{
 			"SESv2Range", "BadRequestException",
-			one + "Value '5' at 'maxDeliverySeconds' failed to satisfy constraint: Member must have value greater than or equal to 300",
+			one + "Value at 'maxDeliverySeconds' failed to satisfy constraint: Member must have value greater than or equal to 300",
 			wire{"PUT", "/v2/email/configuration-sets/x/delivery-options", "ses", nil, `{"MaxDeliverySeconds":5}`},
 		},
 		{
-			"SESv2Enum", "BadRequestException", one + "Value 'Maybe' at 'mailType' failed to satisfy constraint: Member must satisfy enum value set: [MARKETING, TRANSACTIONAL]",
+			"SESv2Enum", "BadRequestException", one + "Value at 'mailType' failed to satisfy constraint: Member must satisfy enum value set: [MARKETING, TRANSACTIONAL]",
 			post("/v2/email/account/details", `{"MailType":"Maybe","WebsiteURL":"http://example.com"}`),
 		},
 		{
@@ -94,13 +94,13 @@ func TestValidation(t *testing.T) {
 		},
 		{
 			"SESv2ListOfScalars", "BadRequestException",
-			one + "Value '[x]' at 'additionalContactEmailAddresses' failed to satisfy constraint: Member must satisfy constraint: " +
+			one + "Value at 'additionalContactEmailAddresses' failed to satisfy constraint: Member must satisfy constraint: " +
 				"[Member must have length less than or equal to 254, Member must have length greater than or equal to 6, Member must satisfy regular expression pattern: ^(.+)@(.+)$]",
 			post("/v2/email/account/details", `{"MailType":"MARKETING","WebsiteURL":"http://example.com","AdditionalContactEmailAddresses":["x"]}`),
 		},
 		{
 			"SESv2MapKeys", "BadRequestException",
-			one + "Value '{X=y}' at 'queries.1.member.dimensions' failed to satisfy constraint: Map keys must satisfy constraint: " +
+			one + "Value at 'queries.1.member.dimensions' failed to satisfy constraint: Map keys must satisfy constraint: " +
 				"[Member must satisfy enum value set: [EMAIL_IDENTITY, CONFIGURATION_SET, ISP, TENANT_NAME]]",
 			post("/v2/email/metrics/batch", `{"Queries":[{"Id":"q","Namespace":"VDM","Metric":"SEND","Dimensions":{"X":"y"},"StartDate":1,"EndDate":2}]}`),
 		},

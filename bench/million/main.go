@@ -101,7 +101,7 @@ func phases(r *bench.Report, p *bench.Process) error {
 		return err
 	}
 	r.Must(m.Peak < memoryLimit, "%d waiting publications: at most %s MB resident from the start to the end (limit %s MB)", *publications, bench.MB(m.Peak), bench.MB(memoryLimit))
-	r.Must(held.came == held.sent && drained.came == drained.sent && down.came == down.sent, "every event of the others arrived within a second")
+	r.Must(held.came == held.sent && drained.came == drained.sent && down.came == down.sent, "every event of the others had arrived a second after its phase")
 	return nil
 }
 

@@ -77,23 +77,24 @@ func (b *bed) entries(dir string) (all []entry) {
 		all = append(all, entry{nameSign, n, func(n int) (s sample, err error) {
 			s.accepted, s.cpu, err = bench.Signatures(n, *slice/2)
 			return s, err
-		}, limit{}})
+		}, nil})
 	}
-	signing := limit{key(nameSign, runtime.NumCPU()), 2, true}
+	signing := []limit{{key(nameSign, 1), "signing", 2}} // a message has two events
 	for _, n := range clients {
+		disk := limit{key(nameAppend, n), "append", 0}
 		all = append(all,
 			entry{nameAppend, n, func(n int) (s sample, err error) {
 				s.accepted, err = bench.Appends(dir, n, bench.MessageSize, *slice/2)
 				return s, err
-			}, limit{}},
-			entry{nameHTTP, n, func(n int) (sample, error) { return b.timed(b.floor, n, b.sender(b.floor, ""), nil) }, limit{}},
+			}, nil},
+			entry{nameHTTP, n, func(n int) (sample, error) { return b.timed(b.floor, n, b.sender(b.floor, ""), nil) }, nil},
 			entry{"SendEmail, no events", n, func(n int) (sample, error) {
 				return b.timed(b.p, n, b.sender(b.p, ""), b.delivered)
-			}, limit{key(nameHTTP, n), 1, false}},
-			entry{nameSMTP, n, func(n int) (sample, error) { return b.timed(b.floor, n, b.submitter(b.floor, ""), nil) }, limit{}},
+			}, []limit{{key(nameHTTP, n), "net/http", 0}, disk}},
+			entry{nameSMTP, n, func(n int) (sample, error) { return b.timed(b.floor, n, b.submitter(b.floor, ""), nil) }, nil},
 			entry{"SMTP, no events", n, func(n int) (sample, error) {
 				return b.timed(b.p, n, b.submitter(b.p, ""), b.delivered)
-			}, limit{key(nameSMTP, n), 1, false}},
+			}, []limit{{key(nameSMTP, n), "go-smtp", 0}, disk}},
 			entry{"SendEmail, topic and queue", n, b.toQueue, signing},
 			entry{"SendEmail, topic and HTTP endpoint", n, b.toHook, signing},
 		)

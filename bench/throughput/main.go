@@ -39,15 +39,14 @@ type entry struct {
 	name    string
 	clients int
 	run     func(clients int) (sample, error)
-	limit   limit
+	limits  []limit
 }
 
-// A limit is another entry that an entry is compared with: done per message of
-// the one are needed so many of the other.
+// A limit is another entry that an entry is compared with.
 type limit struct {
-	of  string // key of the entry, "" for none
-	per float64
-	end bool // compare what is completed, not what is accepted
+	of  string  // key of the entry
+	as  string  // its name in the table
+	cpu float64 // compare CPU time: so many of the other are in each of the one; 0 compares what is accepted
 }
 
 func key(name string, clients int) string { return name + "/" + strconv.Itoa(clients) }
@@ -117,8 +116,11 @@ func report(r *bench.Report, entries []entry, samples map[string][]sample) {
 		if v := median(func(s sample) float64 { return float64(s.cpu) }); v > 0 {
 			row[4] = fmt.Sprintf("%.0f", v/float64(time.Microsecond))
 		}
-		if e.limit.of != "" {
-			row[5] = e.limit.compare(mine, samples[e.limit.of])
+		for i, l := range e.limits {
+			if i > 0 {
+				row[5] += ", "
+			}
+			row[5] += l.compare(mine, samples[l.of])
 		}
 		rows = append(rows, row)
 	}
@@ -134,11 +136,14 @@ func report(r *bench.Report, entries []entry, samples map[string][]sample) {
 func (l limit) compare(mine, limits []sample) string {
 	var ratios []float64
 	for i, s := range mine {
-		v := s.accepted
-		if l.end {
-			v = s.completed
+		if l.cpu > 0 {
+			ratios = append(ratios, l.cpu*float64(limits[i].cpu)/float64(s.cpu))
+		} else {
+			ratios = append(ratios, s.accepted/limits[i].accepted)
 		}
-		ratios = append(ratios, v*l.per/limits[i].accepted)
 	}
-	return fmt.Sprintf("%.2f of %s", bench.Median(ratios), l.of)
+	if l.cpu > 0 {
+		return fmt.Sprintf("%.0f %% of the CPU is %s", 100*bench.Median(ratios), l.as)
+	}
+	return fmt.Sprintf("%.2f of %s", bench.Median(ratios), l.as)
 }

@@ -37,7 +37,7 @@ func serve(ctx context.Context, cfg config.Config, mode config.Mode) error {
 	return a.Run(ctx, func() { fmt.Println(a.ReadyLine()) })
 }
 
-// keyCmd works on the data folder itself, so a running Sestina has to be
+// keyCmd works on the store itself. With SQLite a running Sestina has to be
 // stopped first: the folder is locked.
 type keyCmd struct {
 	Create  keyCreateCmd  `cmd:"" help:"Make an access key; its secret is shown once."`
@@ -48,12 +48,13 @@ type keyCmd struct {
 }
 
 type keyStore struct {
-	Data    string `help:"Data folder." default:"./sestina-data" placeholder:"DIR"`
-	Account string `help:"Account id." default:"000000000000" placeholder:"ID"`
+	Data        string `help:"Data folder." default:"./sestina-data" placeholder:"DIR"`
+	DatabaseURL string `name:"database-url" help:"PostgreSQL database, when serve uses one." placeholder:"URL"`
+	Account     string `help:"Account id." default:"000000000000" placeholder:"ID"`
 }
 
 func (s keyStore) with(ctx context.Context, fn func(*auth.Keys) error) error {
-	return app.WithKeys(ctx, s.Data, fn)
+	return app.WithKeys(ctx, s.Data, s.DatabaseURL, fn)
 }
 
 type keyCreateCmd struct {

@@ -92,7 +92,7 @@ func (dr *draft) readTags(sub message.Submission) error {
 
 // readSender settles source and return path and lists the senders.
 func (dr *draft) readSender(sub message.Submission) error {
-	froms, err := dr.msg.From()
+	froms, err := dr.fromAddresses()
 	if err != nil {
 		return err
 	}
@@ -115,6 +115,13 @@ func (dr *draft) readSender(sub message.Submission) error {
 	}
 	dr.addSender(source)
 	return dr.readReturnPath(source, given, sub)
+}
+
+func (dr *draft) fromAddresses() ([]message.Address, error) {
+	if dr.Formatted != nil {
+		return []message.Address{dr.Formatted.From}, nil
+	}
+	return dr.msg.From()
 }
 
 // readReturnPath settles where feedback goes: the parameter, else the source

@@ -3,9 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/netip"
-	"syscall"
 	"time"
 
 	"github.com/sestina-mail/sestina/internal/accept"
@@ -63,30 +60,6 @@ func (m mailer) Compose(ctx context.Context, n sns.Mail) (store.Effects, error) 
 		Text: &message.Content{Data: n.Text, Charset: "UTF-8"},
 	})
 }
-
-// refusePrivate is a net.Dialer.Control that lets connections reach public
-// addresses only: subscriptions and other outgoing HTTP must not be a way into
-// the network Sestina runs in. It sees the address after name resolution, so
-// neither redirects nor changing DNS answers get around it.
-func refusePrivate(_, address string, _ syscall.RawConn) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("refused to connect to %s: %w", address, err)
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return fmt.Errorf("refused to connect to %s: %w", address, err)
-	}
-	ip = ip.Unmap()
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() || sharedAddressSpace.Contains(ip) {
-		return fmt.Errorf("refused to connect to %s: not a public address (allow with --allow-private)", ip)
-	}
-	return nil
-}
-
-// sharedAddressSpace is used inside carriers' and clouds' networks.
-// rfc6598#7
-var sharedAddressSpace = netip.MustParsePrefix("100.64.0.0/10")
 
 // noRoute is the transport of serve without a relay: every attempt is a
 // temporary failure that says why, so that mail waits for an operator.

@@ -27,7 +27,6 @@ import (
 	"github.com/sestina-mail/sestina/internal/sestina"
 	"github.com/sestina-mail/sestina/internal/smtpd"
 	"github.com/sestina-mail/sestina/internal/store"
-	"github.com/sestina-mail/sestina/internal/store/sqlite"
 	"github.com/sestina-mail/sestina/internal/svc/ses"
 	"github.com/sestina-mail/sestina/internal/svc/sns"
 	"github.com/sestina-mail/sestina/internal/svc/sqs"
@@ -52,7 +51,7 @@ type App struct {
 	clock   *clock.Clock
 	ids     *sestina.IDs
 
-	store   *sqlite.Store
+	store   store.Store
 	cache   *store.Cache
 	keys    *auth.Keys
 	offset  *store.Documents[clockDocument]
@@ -81,7 +80,7 @@ func New(ctx context.Context, cfg config.Config, version string, log *slog.Logge
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	if a.store, err = sqlite.Open(ctx, sqlite.Options{Dir: cfg.Data, Reserve: cfg.DiskReserve, Clock: a.clock, Logger: log}); err != nil {
+	if a.store, err = openStore(ctx, cfg, a.clock, log); err != nil {
 		return nil, err
 	}
 	if err = a.listen(); err != nil {
@@ -161,7 +160,7 @@ func (a *App) build() (err error) {
 	a.door = accept.New(accept.Options{
 		Store: a.store, Clock: a.clock, Outbox: outbox, Identities: identities, Accounts: accounts, Logger: a.log, AnySender: cfg.AnySender,
 	})
-	a.sqs = sqs.New(sqs.Options{Store: a.store, Cache: a.cache, Clock: a.clock, IDs: a.ids, Logger: a.log})
+	a.sqs = sqs.New(sqs.Options{Store: a.store, Cache: a.cache, Clock: a.clock, IDs: a.ids, Logger: a.log, Shared: shared(a.cfg)})
 	if a.sns, err = a.newSNS(); err != nil {
 		return err
 	}
@@ -169,7 +168,7 @@ func (a *App) build() (err error) {
 	if err = a.newDeliver(sets, outbox); err != nil {
 		return err
 	}
-	a.engine = work.New(work.Options{Store: a.store, Clock: a.clock, Logger: a.log, Grace: workGrace, Kinds: []work.Kind{
+	a.engine = work.New(work.Options{Store: a.store, Clock: a.clock, Logger: a.log, Grace: workGrace, Poll: pollOthers(a.cfg), Kinds: []work.Kind{
 		a.deliver.Kind(),
 		{
 			Kind: store.KindPublication, Name: "publication", Batch: func(string) int { return 32 }, Concurrency: func(string) int { return 4 },

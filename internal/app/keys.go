@@ -7,15 +7,15 @@ import (
 
 	"github.com/sestina-mail/sestina/internal/auth"
 	"github.com/sestina-mail/sestina/internal/clock"
+	"github.com/sestina-mail/sestina/internal/config"
 	"github.com/sestina-mail/sestina/internal/store"
-	"github.com/sestina-mail/sestina/internal/store/sqlite"
 )
 
-// WithKeys opens the access keys in a data folder that no other process uses,
-// for the command line.
-func WithKeys(ctx context.Context, dir string, fn func(*auth.Keys) error) (err error) {
+// WithKeys opens the access keys for the command line: in a data folder that no
+// other process uses, or in a PostgreSQL database that may be in use.
+func WithKeys(ctx context.Context, dir, databaseURL string, fn func(*auth.Keys) error) (err error) {
 	clk := clock.New(0)
-	s, err := sqlite.Open(ctx, sqlite.Options{Dir: dir, Clock: clk, Logger: slog.Default()})
+	s, err := openStore(ctx, config.Config{Data: dir, DatabaseURL: databaseURL}, clk, slog.Default())
 	if err != nil {
 		return err
 	}

@@ -67,6 +67,8 @@ var (
 	descFailure = prometheus.NewDesc("sestina_store_failures_total", "Transactions the database could not take.", nil, nil)
 	descQueued  = prometheus.NewDesc("sestina_store_queued", "Commands waiting for the writer.", nil, nil)
 	descDB      = prometheus.NewDesc("sestina_store_bytes", "Size of the database and its log.", []string{"file"}, nil)
+	descConns   = prometheus.NewDesc("sestina_store_connections", "Open connections to PostgreSQL.", nil, nil)
+	descClaims  = prometheus.NewDesc("sestina_store_claims", "Leases in PostgreSQL held by this node.", nil, nil)
 	descSMTP    = prometheus.NewDesc("sestina_smtp_connections", "Open SMTP connections.", nil, nil)
 	descQueue   = prometheus.NewDesc("sestina_sqs_messages", "Messages in queues.", []string{"account", "region", "queue", "state"}, nil)
 )
@@ -76,7 +78,7 @@ const maxQueueSeries = 100
 
 // Describe implements prometheus.Collector.
 func (c partsCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descResults, descActive, descLanes, descCommits, descCommand, descFailure, descQueued, descDB, descSMTP, descQueue} {
+	for _, d := range []*prometheus.Desc{descResults, descActive, descLanes, descCommits, descCommand, descFailure, descQueued, descDB, descConns, descClaims, descSMTP, descQueue} {
 		ch <- d
 	}
 }
@@ -95,8 +97,13 @@ func (c partsCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(descCommand, float64(s.Commands))
 	counter(descFailure, float64(s.Failures))
 	gauge(descQueued, float64(s.Queued))
-	gauge(descDB, float64(s.Database), "database")
-	gauge(descDB, float64(s.WAL), "wal")
+	if shared(c.a.cfg) {
+		gauge(descConns, float64(s.Connections))
+		gauge(descClaims, float64(s.Claims))
+	} else {
+		gauge(descDB, float64(s.Database), "database")
+		gauge(descDB, float64(s.WAL), "wal")
+	}
 	gauge(descSMTP, float64(c.a.smtp.Connections()))
 	c.queues(gauge)
 }

@@ -52,11 +52,11 @@ func (a *App) sideServer() *http.Server {
 }
 
 // server returns an HTTP server that slow clients cannot hold: headers have 10
-// seconds; bodies are bounded where they are read, answers by the calls
-// themselves (long polls, streams).
+// seconds, a call with its answer five minutes (the longest poll takes one);
+// bodies have a shorter time where they are read, streams one per event.
 func (a *App) server(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: quietLog(a.log),
 	}
 }
@@ -74,7 +74,7 @@ func (a *App) health(mux *http.ServeMux) {
 }
 
 func (a *App) newOwnAPI(sets *store.Documents[sestina.ConfigurationSet]) *ownapi.API {
-	o := ownapi.Options{Store: a.store, Clock: a.clock, Logger: a.log, Sets: sets, SubscriptionName: a.sns.Describe}
+	o := ownapi.Options{Store: a.store, Clock: a.clock, Logger: a.log, Shared: shared(a.cfg), Sets: sets, SubscriptionName: a.sns.Describe}
 	if u, err := url.Parse(a.baseURL()); err == nil {
 		o.Hosts = append(o.Hosts, u.Hostname())
 	}

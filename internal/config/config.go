@@ -29,7 +29,7 @@ type Config struct {
 	SMTPS       string `name:"smtps" help:"Address of SMTP submission with TLS from the start. None in dev, :465 in serve; 'none' turns it off." placeholder:"ADDR"`
 	Relay       string `help:"Send all mail on to this SMTP host: smtp://[USER:PASSWORD@]HOST[:PORT], or smtps:// for TLS from the start." placeholder:"URL"`
 	File        string `name:"config" help:"Configuration file (YAML: flag names as keys)." placeholder:"FILE" type:"path"`
-	DatabaseURL string `name:"database-url" help:"PostgreSQL database in place of the data folder's SQLite. Not supported by this version." placeholder:"URL"`
+	DatabaseURL string `name:"database-url" help:"PostgreSQL database (15 or newer) in place of the data folder's SQLite: postgres://USER:PASSWORD@HOST/NAME. Several nodes may share one; the data folder then holds only keys, and secret.key must be the same on all." placeholder:"URL"`
 
 	PublicURL string   `name:"public-url" help:"Base of the URLs that Sestina hands out (SNS confirmations, certificates): how others reach the HTTP address. Default: http:// and the HTTP address." placeholder:"URL"`
 	Account   string   `help:"The account id of keys that name none." default:"000000000000" placeholder:"ID"`
@@ -89,8 +89,8 @@ func (c *Config) check() error {
 	if !regionForm.MatchString(c.Region) {
 		bad("region %q: want a form like us-east-1", c.Region)
 	}
-	if c.DatabaseURL != "" {
-		bad("database-url: PostgreSQL is not supported by this version; leave it out to use the data folder")
+	if c.DatabaseURL != "" && !strings.HasPrefix(c.DatabaseURL, "postgres://") && !strings.HasPrefix(c.DatabaseURL, "postgresql://") {
+		bad("database-url: want postgres://USER:PASSWORD@HOST/NAME")
 	}
 	if c.Relay != "" {
 		if u, err := url.Parse(c.Relay); err != nil || u.Host == "" || (u.Scheme != "smtp" && u.Scheme != "smtps") {

@@ -62,7 +62,7 @@ func TestUnknownKeyIsAnError(t *testing.T) {
 
 func TestFaultsAreNamed(t *testing.T) {
 	t.Parallel()
-	_, err := parse(t, "--account", "12", "--region", "x", "--relay", "host:25", "--public-url", "ftp://x", "--tls-cert", "a.pem", "--database-url", "postgres://x")
+	_, err := parse(t, "--account", "12", "--region", "x", "--relay", "host:25", "--public-url", "ftp://x", "--tls-cert", "a.pem", "--database-url", "mysql://x")
 	if err == nil {
 		t.Fatal("no error")
 	}

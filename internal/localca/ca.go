@@ -151,7 +151,11 @@ func (c *CA) create(keyPath string) error {
 	if err != nil {
 		return err
 	}
-	// The key goes first: a certificate on disk always has its key.
+	// The key goes first, after an old certificate went: a certificate on disk
+	// always has its key, wherever the program is killed.
+	if err := os.Remove(c.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	if err := writeFile(keyPath, 0o600, &pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}); err != nil {
 		return err
 	}

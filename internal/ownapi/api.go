@@ -35,6 +35,9 @@ type Options struct {
 	// SubscriptionName describes the target of a notification (protocol and
 	// endpoint) for timelines, or returns "".
 	SubscriptionName func(id sestina.ID) string
+	// Shared says that other nodes use the same store: calls that wait then look
+	// for what came from them twice a second.
+	Shared bool
 	// Authorize checks a call in serve and returns an error to refuse it. Nil
 	// (dev) lets unsigned calls in and guards by Host and Origin.
 	Authorize func(w http.ResponseWriter, r *http.Request) error
@@ -109,7 +112,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
-// bodyTimeout is how long a caller may take to send its small body.
+// bodyTimeout is how long a caller may take to send its small body, or to take
+// one event of a stream.
 const bodyTimeout = 30 * time.Second
 
 // guard refuses what must not reach the API: in serve what Authorize refuses,

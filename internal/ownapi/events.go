@@ -59,14 +59,19 @@ func fits(f *store.EventFilter, e *store.Event) bool {
 		(len(f.Types) == 0 || slices.Contains(f.Types, e.Type))
 }
 
+// listEvents answers with the events that fit, in order of their ids, which is
+// that of time but not quite that of commits: two deliveries that end together
+// may be stored the other way round. So paging with after is for what is over;
+// to follow what happens there is the stream, and to wait for what a test
+// expects there are wait and min.
 func (a *API) listEvents(_ http.ResponseWriter, r *http.Request) (any, error) {
 	q := &query{values: r.URL.Query()}
 	f := eventFilter(q)
-	wait := q.duration("wait", maxWait)
-	if err := q.only("account", "region", "messageId", "type", "since", "until", "after", "limit", "wait"); err != nil {
+	wait, least := q.duration("wait", maxWait), q.number("min", 1, f.Limit)
+	if err := q.only("account", "region", "messageId", "type", "since", "until", "after", "limit", "wait", "min"); err != nil {
 		return nil, err
 	}
-	events, err := a.waitEvents(r.Context(), f, wait)
+	events, err := a.waitEvents(r.Context(), f, wait, least)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +92,9 @@ func (a *API) listEvents(_ http.ResponseWriter, r *http.Request) (any, error) {
 	return out, nil
 }
 
-func (a *API) waitEvents(ctx context.Context, f store.EventFilter, wait time.Duration) ([]store.Event, error) {
+// waitEvents returns what fits as soon as it is at least so many, at the latest
+// after wait.
+func (a *API) waitEvents(ctx context.Context, f store.EventFilter, wait time.Duration, least int) ([]store.Event, error) {
 	if wait == 0 {
 		return a.Store.Events(ctx, f)
 	}
@@ -97,16 +104,17 @@ func (a *API) waitEvents(ctx context.Context, f store.EventFilter, wait time.Dur
 	defer cancel()
 	for {
 		events, err := a.Store.Events(context.WithoutCancel(ctx), f)
-		if err != nil || len(events) > 0 {
+		if err != nil || len(events) >= least {
 			return events, err
 		}
 		select {
 		case _, ok := <-live:
 			if !ok {
-				return nil, nil
+				return events, nil
 			}
+		case <-a.otherNodes():
 		case <-ctx.Done():
-			return nil, nil
+			return events, nil
 		}
 	}
 }
@@ -122,11 +130,18 @@ func (a *API) streamEvents(w http.ResponseWriter, r *http.Request) (any, error) 
 	events, stop := a.live.listen()
 	defer stop()
 	out := http.NewResponseController(w)
-	_ = out.SetWriteDeadline(time.Time{}) // the stream has no end
+	send := func(format string, args ...any) error {
+		// The stream has no end, but each event has to get through. A connection
+		// without deadlines (tests) has no slow readers either.
+		_ = out.SetWriteDeadline(time.Now().Add(bodyTimeout)) //permit:time.Now network timeout
+		if _, err := fmt.Fprintf(w, format, args...); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = fmt.Fprint(w, ": connected\n\n")
-	if err := out.Flush(); err != nil {
+	if err := send(": connected\n\n"); err != nil {
 		return nil, fmt.Errorf("stream events: %w", err)
 	}
 	for {
@@ -146,7 +161,7 @@ func (a *API) streamEvents(w http.ResponseWriter, r *http.Request) (any, error) 
 			if err != nil {
 				return nil, nil
 			}
-			if _, err := fmt.Fprintf(w, "id: %s\nevent: %s\ndata: %s\n\n", v.ID, v.Type, data); err != nil || out.Flush() != nil {
+			if send("id: %s\nevent: %s\ndata: %s\n\n", v.ID, v.Type, data) != nil {
 				return nil, nil
 			}
 		case <-r.Context().Done():

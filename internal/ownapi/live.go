@@ -2,6 +2,7 @@ package ownapi
 
 import (
 	"sync"
+	"time"
 
 	"github.com/sestina-mail/sestina/internal/store"
 )
@@ -53,6 +54,15 @@ func (a *API) EndStreams() {
 	for ch := range a.live.listeners {
 		a.live.drop(ch)
 	}
+}
+
+// otherNodes returns a channel that signals when it is time to look for what
+// other nodes did, or nil when there are none.
+func (a *API) otherNodes() <-chan time.Time {
+	if !a.Shared {
+		return nil
+	}
+	return time.After(500 * time.Millisecond) //permit:time.After polls the database, nothing is stamped
 }
 
 // Committed implements store.Listener.

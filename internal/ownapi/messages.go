@@ -110,20 +110,23 @@ func (a *API) waitMessages(ctx context.Context, f store.MessageFilter, wait time
 		if err != nil || len(messages) > 0 {
 			return messages, err
 		}
-		if !awaitType(ctx, events, sestina.Send) {
+		if !a.awaitType(ctx, events, sestina.Send) {
 			return nil, nil
 		}
 	}
 }
 
-// awaitType waits for an event of a type and reports whether one came.
-func awaitType(ctx context.Context, events <-chan store.Event, t sestina.EventType) bool {
+// awaitType waits for an event of a type, or until it is time to look for what
+// came from other nodes. It reports false when the wait is over.
+func (a *API) awaitType(ctx context.Context, events <-chan store.Event, t sestina.EventType) bool {
 	for {
 		select {
 		case e, ok := <-events:
 			if !ok || e.Type == t {
 				return ok
 			}
+		case <-a.otherNodes():
+			return true
 		case <-ctx.Done():
 			return false
 		}

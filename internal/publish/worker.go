@@ -128,16 +128,16 @@ func (j *job) lost(what string, err error) *work.Result {
 	return &work.Result{Unit: j.Unit, Verdict: work.Busy}
 }
 
-// dead ends a publication as a dead letter.
+// dead ends a publication as a dead letter, without an attempt.
 func (j *job) dead(answer string) *work.Result {
 	j.progress.Ended = true
-	return &work.Result{Unit: j.Unit, Verdict: work.Dead, Answer: answer, Payload: j.progress.encode()}
+	return &work.Result{Unit: j.Unit, Verdict: work.Dead, Untried: true, Answer: answer, Payload: j.progress.encode()}
 }
 
 func (j *job) result(out Outcome, took time.Duration) work.Result {
 	if out.Fault == Refused || out.Fault == Gone {
 		r := j.dead(out.Answer)
-		r.Took, r.Effects = took, out.Effects
+		r.Untried, r.Took, r.Effects = false, took, out.Effects
 		return *r
 	}
 	r := work.Result{Unit: j.Unit, Answer: out.Answer, Took: took, Effects: out.Effects, Due: out.Due}

@@ -52,6 +52,8 @@ type Store interface {
 	// Reset deletes everything but documents (messages, events, units, queue
 	// messages, envelopes, bodies, lanes) in one transaction. dev only.
 	Reset(ctx context.Context) error
+	// Stats returns figures for the metrics page. It does not ask the database.
+	Stats() Stats
 	// Ping writes and reads a row, for the readiness check.
 	Ping(ctx context.Context) error
 	// Close waits for queued commands, commits them and closes the engine.
@@ -69,6 +71,20 @@ type Retention struct {
 	QueueNow   time.Time // queue messages whose retention ended before this
 	InboxCount int
 	InboxBytes int64
+}
+
+// Stats are an engine's figures. Counts are since Open, and of this node.
+// Figures that an engine does not have are 0.
+type Stats struct {
+	Commits      uint64 // transactions made durable
+	Commands     uint64 // commands and functions answered, refused ones too
+	Failures     uint64 // batches that the database could not take
+	LargestBatch uint64 // most commands in one transaction
+	Queued       int    // commands that wait for a writer now
+	Database     int64  // bytes of SQLite's database file
+	WAL          int64  // bytes of its write-ahead log
+	Connections  int    // open connections to PostgreSQL
+	Claims       int    // leases in PostgreSQL that this node's workers hold
 }
 
 // A Listener hears what a commit changed. Both methods are called from the

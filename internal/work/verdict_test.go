@@ -207,6 +207,33 @@ func TestHoldKeepsLaneAndBurnsNothing(t *testing.T) {
 	})
 }
 
+// TestWakeBeatsAnOlderHold: a worker that found the destination disabled before
+// it was enabled does not hold the lane after, although others were faster.
+func TestWakeBeatsAnOlderHold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	late := make(chan struct{})
+	asked := make(chan struct{}, 10)
+	var n atomic.Int32
+	k := delivery(each(func(context.Context, store.Unit) work.Result {
+		if n.Add(1) > 1 {
+			return work.Result{Verdict: work.Done}
+		}
+		asked <- struct{}{} // it has looked: disabled
+		<-late
+		return work.Result{Verdict: work.Hold, Due: r.clock.Now().Add(time.Hour)}
+	}))
+	k.Concurrency = limits(2)
+	e := r.start(k)
+	r.add("destination", 1)
+	receive(t, "the first worker", asked)
+	e.Wake(store.KindDelivery, "destination") // enabled
+	r.add("destination", 1)
+	r.allFinal(1) // by another worker
+	close(late)
+	r.allFinal(2)
+}
+
 func TestBusyWritesNothing(t *testing.T) {
 	t.Parallel()
 	for name, results := range map[string]func(store.Unit, time.Time) []work.Result{

@@ -23,6 +23,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/sestina-mail/sestina/internal/store/postgres/pgtest"
 )
 
 var build = sync.OnceValues(func() (string, error) {
@@ -43,13 +45,29 @@ var build = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
-// Main runs a package's tests and removes the binary that they built.
+// Main runs a package's tests and removes what they shared: the binary that they
+// built, and the PostgreSQL cluster.
 func Main(m *testing.M) {
-	code := m.Run()
-	if bin, err := build(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(bin))
+	pgtest.Main(func() int {
+		code := m.Run()
+		if bin, err := build(); err == nil {
+			_ = os.RemoveAll(filepath.Dir(bin))
+		}
+		return code
+	})
+}
+
+// OnPostgreSQL reports whether instances get a PostgreSQL database each instead
+// of SQLite: SESTINA_TEST_ENGINE=postgres asks for it.
+func OnPostgreSQL() bool { return os.Getenv("SESTINA_TEST_ENGINE") == "postgres" }
+
+// Database returns the arguments that give a new database, or none.
+func Database(t testing.TB) []string {
+	t.Helper()
+	if !OnPostgreSQL() {
+		return nil
 	}
-	os.Exit(code)
+	return []string{"--database-url", pgtest.NewURL(t)}
 }
 
 // Root is the repository's root folder.
@@ -108,6 +126,9 @@ func start(t testing.TB, under []string, mode string, args ...string) *Instance 
 	t.Helper()
 	s := &Instance{t: t, Dir: filepath.Join(t.TempDir(), "data"), log: &lockedBuffer{}, under: under}
 	s.args = append([]string{mode, "--data", s.Dir, "--http", "127.0.0.1:0", "--smtp", "127.0.0.1:0"}, args...)
+	if !slices.Contains(args, "--database-url") {
+		s.args = append(s.args, Database(t)...)
+	}
 	s.start()
 	t.Cleanup(func() {
 		s.Stop()

@@ -106,7 +106,10 @@ func TestRedriveToRecoveredEndpoint(t *testing.T) {
 	b.subscribe(t, h)
 	ids := b.send(t, 2)
 	<-asked
-	b.advance(t, "2h")
+	eventually(t, "all to be given up", func() bool { // some are made after the first attempt
+		b.advance(t, "2h")
+		return len(b.dead(t, "notification")) == 4
+	})
 	b.waitDead(t, "notification", 4, "not delivered within 1h")
 	h.Answer(nil)
 	b.Kill() // dead letters outlive it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -35,7 +36,8 @@ const patience = 20 * time.Second
 // topic. Nothing is subscribed to the topic.
 type bed struct {
 	*harness.Instance
-	topic string // ARN
+	topic  string // ARN
+	client *http.Client
 }
 
 func newBed(t *testing.T, args ...string) *bed {
@@ -46,7 +48,8 @@ func newBed(t *testing.T, args ...string) *bed {
 // furnish makes identity, topic, configuration set and event destination.
 func furnish(t *testing.T, s *harness.Instance) *bed {
 	t.Helper()
-	b := &bed{Instance: s}
+	b := &bed{Instance: s, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
+	t.Cleanup(b.client.CloseIdleConnections)
 	ctx := t.Context()
 	b.createTopic(t)
 	_, err := b.mail().CreateConfigurationSet(ctx, &sesv2.CreateConfigurationSetInput{ConfigurationSetName: aws.String("spring")})
@@ -58,6 +61,13 @@ func furnish(t *testing.T, s *harness.Instance) *bed {
 	_, err = b.mail().CreateEmailIdentity(ctx, &sesv2.CreateEmailIdentityInput{EmailIdentity: aws.String("example.com")})
 	check(t, err)
 	return b
+}
+
+// AWS is the instance's, with connections that the bed can close.
+func (b *bed) AWS() aws.Config {
+	cfg := b.Instance.AWS()
+	cfg.HTTPClient = b.client
+	return cfg
 }
 
 func (b *bed) mail() *sesv2.Client          { return sesv2.NewFromConfig(b.AWS()) }

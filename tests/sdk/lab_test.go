@@ -186,22 +186,18 @@ func (r *record) header(name string) (values []string) {
 // records waits until a message has n events and returns their records.
 func (l *lab) records(t *testing.T, id string, n int) []record {
 	t.Helper()
+	var page struct {
+		Events []struct{ Record json.RawMessage }
+	}
+	check(t, json.Unmarshal(l.Own(t.Context(), "GET", fmt.Sprintf("events?wait=20s&min=%d&messageId=%s", n, id), ""), &page))
+	if len(page.Events) < n {
+		t.Fatalf("message %s has %d events within 20 s, want %d", id, len(page.Events), n)
+	}
 	var out []record
-	for after := ""; len(out) < n; {
-		var page struct {
-			Events []struct{ Record json.RawMessage }
-			Next   string
-		}
-		check(t, json.Unmarshal(l.Own(t.Context(), "GET", "events?wait=20s&messageId="+id+"&after="+after, ""), &page))
-		if len(page.Events) == 0 {
-			t.Fatalf("message %s has %d events within 20 s, want %d", id, len(out), n)
-		}
-		for _, e := range page.Events {
-			var r record
-			check(t, json.Unmarshal(e.Record, &r))
-			out = append(out, r)
-		}
-		after = page.Next
+	for _, e := range page.Events {
+		var r record
+		check(t, json.Unmarshal(e.Record, &r))
+		out = append(out, r)
 	}
 	if len(out) > n {
 		t.Errorf("message %s has %d events, want %d", id, len(out), n)

@@ -22,9 +22,10 @@ import (
 )
 
 // createKey makes an access key on the command line and returns what it prints.
-func createKey(t *testing.T, dir string) map[string]string {
+func createKey(t *testing.T, dir string, database ...string) map[string]string {
 	t.Helper()
-	out, err := exec.Command(harness.Binary(t), "key", "create", "--data", dir, "--user", "mailer").Output()
+	args := append([]string{"key", "create", "--data", dir, "--user", "mailer"}, database...)
+	out, err := exec.Command(harness.Binary(t), args...).Output()
 	check(t, err)
 	values := map[string]string{}
 	for line := range strings.Lines(string(out)) {
@@ -37,10 +38,11 @@ func createKey(t *testing.T, dir string) map[string]string {
 func TestServeChecksSignaturesAndPasswords(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
-	key := createKey(t, dir)
+	database := harness.Database(t)
+	key := createKey(t, dir, database...)
 	cert, keyFile := selfSigned(t)
-	s := harness.StartMode(t, "serve", "--data", dir, "--smtps", "none", "--relay", "smtp://127.0.0.1:1",
-		"--tls-cert", cert, "--tls-key", keyFile, "--any-sender")
+	s := harness.StartMode(t, "serve", append(database, "--data", dir, "--smtps", "none", "--relay", "smtp://127.0.0.1:1",
+		"--tls-cert", cert, "--tls-key", keyFile, "--any-sender")...)
 
 	cfg := s.AWS()
 	_, err := sns.NewFromConfig(cfg).ListTopics(t.Context(), &sns.ListTopicsInput{})
@@ -95,8 +97,9 @@ func TestServeChecksSignaturesAndPasswords(t *testing.T) {
 func TestServeWithoutRelayKeepsMail(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
-	key := createKey(t, dir)
-	s := harness.StartMode(t, "serve", "--data", dir, "--smtps", "none", "--any-sender")
+	database := harness.Database(t)
+	key := createKey(t, dir, database...)
+	s := harness.StartMode(t, "serve", append(database, "--data", dir, "--smtps", "none", "--any-sender")...)
 	if log := s.Log(); !strings.Contains(log, "no --relay") || !strings.Contains(log, "no --tls-cert") {
 		t.Errorf("the log does not say what is missing:\n%s", log)
 	}
@@ -109,9 +112,13 @@ func TestServeWithoutRelayKeepsMail(t *testing.T) {
 	check(t, err)
 }
 
-// TestDataFolderInUse: a second process is told which folder is in use.
+// TestDataFolderInUse: a second process is told which folder is in use. With
+// PostgreSQL nodes may share one: it holds only keys.
 func TestDataFolderInUse(t *testing.T) {
 	t.Parallel()
+	if harness.OnPostgreSQL() {
+		return
+	}
 	s := harness.Start(t)
 	out, err := exec.Command(harness.Binary(t), "dev", "--data", s.Dir, "--http", "127.0.0.1:0", "--smtp", "127.0.0.1:0").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), s.Dir) {

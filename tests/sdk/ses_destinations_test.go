@@ -251,6 +251,22 @@ func destinationLimit(t *testing.T, l *lab) {
 		Name: aws.String("eleventh"), MatchingEventTypes: []v1types.EventType{"send"}, SNSDestination: &v1types.SNSDestination{TopicARN: &topic}}})
 	wantError[*v1types.LimitExceededException](t, err, "A configuration set can have at most 10 event destinations.")
 
+	p.set(t, "race") // the limit holds among callers at the same time
+	made := make(chan error)
+	for i := range 15 {
+		go func() { made <- p.createDestination(t, "race", fmt.Sprint("d", i), d) }()
+	}
+	refused := 0
+	for range 15 {
+		if err := <-made; err != nil {
+			wantError[*types.LimitExceededException](t, err, "A configuration set can have at most 10 event destinations.")
+			refused++
+		}
+	}
+	if n := len(p.destinations(t, "race")); n != 10 || refused != 5 {
+		t.Errorf("%d destinations, %d refused", n, refused)
+	}
+
 	var dims []types.CloudWatchDimensionConfiguration
 	for i := range 11 {
 		dims = append(dims, types.CloudWatchDimensionConfiguration{DimensionName: aws.String(fmt.Sprint("d", i)), DimensionValueSource: "MESSAGE_TAG", DefaultDimensionValue: aws.String("x")})

@@ -23,7 +23,8 @@ type Report struct {
 
 // Main runs a benchmark program: it reads the flags that all of them have and
 // gives fn the program under test and a temporary folder of its own on the disk
-// that is measured. A failed Must makes the exit status 1.
+// that is measured. A failed Must makes the exit status 1. SESTINA_BENCH_ABOUT
+// says what machine and commit the figures are of.
 func Main(name, title string, fn func(r *Report, bin, dir string) error) {
 	log.SetFlags(0)
 	log.SetPrefix(name + ": ")
@@ -37,6 +38,9 @@ func Main(name, title string, fn func(r *Report, bin, dir string) error) {
 	}
 	r := &Report{name: name, out: *out}
 	r.Say("# %s", title)
+	if about := os.Getenv("SESTINA_BENCH_ABOUT"); about != "" {
+		r.Say("%s.", about)
+	}
 	err = fn(r, *bin, dir)
 	if err != nil {
 		if text, readErr := os.ReadFile(filepath.Join(dir, "log")); readErr == nil && len(text) > 0 {

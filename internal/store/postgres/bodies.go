@@ -3,7 +3,6 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -78,9 +77,8 @@ func (c *cancelable) Read(p []byte) (int, error) {
 func (s *Store) writeChunks(ctx context.Context, id sestina.ID, r io.Reader) (size int64, err error) {
 	buf := make([]byte, chunkSize)
 	for n := int64(0); ; n++ {
-		got, err := io.ReadFull(r, buf)
-		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-		if err != nil && !last {
+		got, last, err := fill(buf, r)
+		if err != nil {
 			return size, err
 		}
 		size += int64(got)
@@ -91,6 +89,22 @@ func (s *Store) writeChunks(ctx context.Context, id sestina.ID, r io.Reader) (si
 			return size, nil
 		}
 	}
+}
+
+// fill reads until buf is full or the reader ends, which is no error; any other
+// end of the reader is one, io.ErrUnexpectedEOF too.
+func fill(buf []byte, r io.Reader) (n int, last bool, err error) {
+	for n < len(buf) {
+		got, err := r.Read(buf[n:])
+		n += got
+		if err == io.EOF {
+			return n, true, nil
+		}
+		if err != nil {
+			return n, false, err
+		}
+	}
+	return n, false, nil
 }
 
 // chunkSteps writes one piece; the first one takes the place of what was staged

@@ -69,6 +69,10 @@ func connOf(c *pgx.Conn) *conn {
 // binaryFormat says that all parameters, and all columns of results, are binary.
 var binaryFormat = []int16{1}
 
+// errRolledBack says that a connection was lost before the database could have
+// committed what was sent.
+var errRolledBack = errors.New("not carried out")
+
 // run sends the steps at once and reads their results. Unless a transaction is
 // open already, they are one transaction, which is durable when run returns
 // nil. A step that fails ends it, and its error is returned.
@@ -92,12 +96,17 @@ func (c *conn) run(ctx context.Context, steps ...*step) (err error) {
 		}
 		p.SendQueryPrepared(fresh[s.sql], s.args.values, binaryFormat, binaryFormat)
 	}
-	err = p.Sync()
+	if err = p.Sync(); err != nil && pgconn.SafeToRetry(err) {
+		err = fmt.Errorf("%w: %w", errRolledBack, err)
+	}
 	for _, s := range steps {
 		if err != nil {
 			break
 		}
 		err = c.results(p, s, fresh[s.sql])
+		if c.pg.IsClosed() && codeOf(err) != "" {
+			err = fmt.Errorf("%w: %w", errRolledBack, err) // the commit would have come after this step
+		}
 	}
 	if closed := p.Close(); err == nil {
 		err = closed
@@ -176,16 +185,19 @@ func (p pool) with(ctx context.Context, fn func(*conn) error) error {
 
 // run sends the steps on some connection. When that turns out to be dead before
 // it answers, they are sent on another one; so they must be queries, or writes
-// that may be repeated.
+// that may be repeated. After an outage all connections of the pool are dead.
 func (p pool) run(ctx context.Context, steps ...*step) (err error) {
-	for range 2 {
+	for range p.Stat().MaxConns() + 1 {
 		lost := false
 		err = p.with(ctx, func(c *conn) error {
 			err := c.run(ctx, steps...)
 			lost = c.pg.IsClosed()
 			return err
 		})
-		if err == nil || !lost || ctx.Err() != nil || slices.ContainsFunc(steps, func(s *step) bool { return s.seen }) {
+		if err == nil || !lost || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+		if slices.ContainsFunc(steps, func(s *step) bool { return s.seen }) {
 			break
 		}
 	}

@@ -7,8 +7,6 @@ import (
 	"runtime/debug"
 	"slices"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/sestina-mail/sestina/internal/sestina"
 	"github.com/sestina-mail/sestina/internal/store"
 )
@@ -116,7 +114,7 @@ func (u *updater) carryOut(ops []*op) {
 	var t *docTx
 	var err error
 	for range repeats {
-		if t, err = u.transaction(ops); !isRepeatable(err) {
+		if t, err = u.transaction(ops); !isRepeatable(err) && !errors.Is(err, errRolledBack) {
 			break
 		}
 	}
@@ -171,7 +169,7 @@ func (u *updater) transaction(ops []*op) (*docTx, error) {
 			if err == nil {
 				return
 			}
-			if c.pg.IsClosed() && !pgconn.SafeToRetry(err) {
+			if c.pg.IsClosed() && !errors.Is(err, errRolledBack) {
 				lost = err
 				return
 			}

@@ -25,7 +25,8 @@ const documentsPerRead = 500
 // A follower tells the listeners of all changes to documents, in order of
 // revision, whichever node made them.
 type follower struct {
-	s *Store
+	s        *Store
+	interval time.Duration // of looking without a notification
 
 	mu   sync.Mutex // held while changes are read and told, which keeps them in order
 	told int64      // the newest revision that listeners know
@@ -122,7 +123,7 @@ func (f *follower) listen(ctx context.Context, connected func()) error {
 	connected()
 	for {
 		f.look(ctx) // what was committed before, too
-		wait, cancel := context.WithTimeout(ctx, followInterval)
+		wait, cancel := context.WithTimeout(ctx, f.interval)
 		err := c.PgConn().WaitForNotification(wait)
 		timeout := wait.Err() != nil
 		cancel()

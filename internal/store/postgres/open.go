@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -51,6 +52,11 @@ type Options struct {
 	Clock *clock.Clock
 	// Logger hears of what no caller can be told. Nil means slog.Default().
 	Logger *slog.Logger
+
+	// For tests: leases are not prolonged, as by a node that hangs; documents
+	// are looked at at another interval than followInterval.
+	hang   bool
+	follow time.Duration
 }
 
 // A Store is one node's engine. All methods may be called concurrently.
@@ -117,7 +123,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		s.writers.Go((&writer{s: s}).loop)
 	}
 	s.writers.Go((&updater{s: s}).loop)
-	s.background.Go(s.prolong)
+	if !o.hang {
+		s.background.Go(s.prolong)
+	}
 	return s, nil
 }
 
@@ -150,7 +158,7 @@ func newStore(o Options) (*Store, *pgxpool.Config, error) {
 		commands: make(chan *op, queueLength), updates: make(chan *op, queueLength),
 		closing: make(chan struct{}), closed: make(chan struct{}),
 	}
-	s.follow.s = s
+	s.follow.s, s.follow.interval = s, cmp.Or(o.follow, followInterval)
 	s.listeners.Store(&[]store.Listener{})
 	s.life, s.end = context.WithCancel(context.Background())
 	return s, config, nil

@@ -17,16 +17,16 @@ import (
 type txn struct {
 	s *Store
 
-	finishes, releases                       table
-	messages, bodies, events, envelopes      table
-	units, attempts, cuts                    table
-	lanesSet, lanesHealthy                   table
-	queue                                    queueTxn
-	waiting                                  []store.LaneDue
-	queues                                   []sestina.ID
-	happened                                 []store.Event
-	ending                                   []claimed // leases that end with the commit
-	failed                                   error     // the rows could not be made
+	finishes, releases                  table
+	messages, bodies, events, envelopes table
+	units, attempts, cuts               table
+	lanesSet, lanesHealthy              table
+	queue                               queueTxn
+	waiting                             []store.LaneDue
+	queues                              []sestina.ID
+	happened                            []store.Event
+	ending                              []claimed // leases that end with the commit
+	failed                              error     // the rows could not be made
 }
 
 func newTxn(s *Store) *txn { return &txn{s: s} }
@@ -220,14 +220,14 @@ const (
 				took = CASE f.state WHEN 0 THEN NULL ELSE f.took END,
 				lane = coalesce(f.lane, u.lane), payload = coalesce(f.payload, u.payload)
 			FROM f
-			WHERE u.message_id = f.message_id AND u.id = f.id AND u.state = 0 AND u.lease_token = f.token
+			WHERE u.message_id = f.message_id AND u.id = f.id AND u.state = 0 AND u.lease_token = f.token AND f.token <> 0
 			RETURNING f.n)
 		SELECT refuse('` + codeFenced + `', ARRAY(SELECT n FROM f WHERE n NOT IN (SELECT n FROM done)))`
 
 	releaseUnits = `
 		UPDATE units u SET lease_token = 0, lease_until = 0
 		FROM unnest($1, $2, $3) AS r (message_id, id, token)
-		WHERE u.message_id = r.message_id AND u.id = r.id AND u.state = 0 AND u.lease_token = r.token
+		WHERE u.message_id = r.message_id AND u.id = r.id AND u.state = 0 AND u.lease_token = r.token AND r.token <> 0
 		RETURNING u.kind, u.lane, u.due`
 
 	cutAttempts = `

@@ -50,7 +50,7 @@ func (a *args) ids(v []sestina.ID) *args {
 	for _, id := range v {
 		t.row().id(id)
 	}
-	return a.add(pgtype.UUIDArrayOID, t.array(0))
+	return a.list(&t, pgtype.UUIDOID)
 }
 
 func (a *args) ints(v []int64) *args {
@@ -58,7 +58,7 @@ func (a *args) ints(v []int64) *args {
 	for _, n := range v {
 		t.row().int(n)
 	}
-	return a.add(pgtype.Int8ArrayOID, t.array(0))
+	return a.list(&t, pgtype.Int8OID)
 }
 
 func (a *args) texts(v []string) *args {
@@ -66,7 +66,15 @@ func (a *args) texts(v []string) *args {
 	for _, s := range v {
 		t.row().text(s)
 	}
-	return a.add(pgtype.TextArrayOID, t.array(0))
+	return a.list(&t, pgtype.TextOID)
+}
+
+// list adds the only column of a table, which may be empty.
+func (a *args) list(t *table, elem uint32) *args {
+	if t.rows > 0 {
+		return a.table(t)
+	}
+	return a.add(arrayOf[elem], binary.BigEndian.AppendUint32(make([]byte, 8), elem))
 }
 
 var arrayOf = map[uint32]uint32{
@@ -187,14 +195,6 @@ func (c *column) array(rows int) []byte {
 	out = binary.BigEndian.AppendUint32(out, uint32(rows))
 	out = binary.BigEndian.AppendUint32(out, 1) // lower bound
 	return append(out, c.data...)
-}
-
-// array returns column i, which is empty when there is no row.
-func (t *table) array(i int) []byte {
-	if t.rows == 0 {
-		return make([]byte, 12)
-	}
-	return t.columns[i].array(t.rows)
 }
 
 func boolByte(v bool) byte {

@@ -30,7 +30,7 @@ const repeats = 8
 // After a lost connection, how long to go on finding out whether the last
 // transaction was committed; shorter while the store closes.
 const (
-	outcomeTimeout = time.Minute
+	outcomeTimeout = 20 * time.Second
 	outcomeClosing = 3 * time.Second
 	outcomePause   = 100 * time.Millisecond
 )
@@ -196,10 +196,9 @@ func (w *writer) carryOut(ops []*op) {
 			answerAll(ops, nil)
 			return
 		}
-		if isRepeatable(err) {
-			continue
+		if !isRepeatable(err) && !errors.Is(err, errRolledBack) {
+			break
 		}
-		break
 	}
 	var lost *lostError
 	switch {
@@ -284,7 +283,7 @@ func (w *writer) transaction(ops []*op) (*txn, error) {
 	err := w.s.writes.with(ctx, func(c *conn) error {
 		err := c.run(ctx, steps...)
 		sent = true
-		if err != nil && c.pg.IsClosed() && !pgconn.SafeToRetry(err) {
+		if err != nil && c.pg.IsClosed() && !errors.Is(err, errRolledBack) {
 			lost = err
 		}
 		return err

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"os"
 	"sync/atomic"
+
+	"github.com/sestina-mail/sestina/internal/store"
 )
 
 // counters are what the writer counts for Stats.
@@ -27,20 +29,9 @@ func (c *counters) batch(n int, committed bool, err error) {
 	}
 }
 
-// Stats are figures for the metrics page. Counts are since Open.
-type Stats struct {
-	Commits      uint64 // transactions made durable
-	Commands     uint64 // commands and functions answered, refused ones too
-	Failures     uint64 // batches that the database could not take
-	LargestBatch uint64 // most commands in one transaction
-	Queued       int    // commands that wait for the writer now
-	Database     int64  // bytes of sestina.db
-	WAL          int64  // bytes of its write-ahead log
-}
-
-// Stats returns current figures. It looks at two files, nothing else.
-func (s *Store) Stats() Stats {
-	return Stats{
+// Stats implements store.Store. It looks at two files, nothing else.
+func (s *Store) Stats() store.Stats {
+	return store.Stats{
 		Commits: s.stats.commits.Load(), Commands: s.stats.commands.Load(), Failures: s.stats.failures.Load(),
 		LargestBatch: s.stats.largest.Load(), Queued: len(s.queue),
 		Database: fileSize(s.path), WAL: fileSize(s.path + "-wal"),

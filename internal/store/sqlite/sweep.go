@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/sestina-mail/sestina/internal/sestina"
@@ -177,10 +178,27 @@ func (s *Store) sweepEnvelopes(ctx context.Context, before time.Time) (int, erro
 	if before.IsZero() {
 		return 0, nil
 	}
-	needed, err := s.needed(ctx, `envelope`, `true`, before)
+	needed, err := s.neededEnvelopes(ctx, before)
 	if err != nil {
 		return 0, err
 	}
+	return s.deleteEnvelopes(ctx, before, needed)
+}
+
+// neededEnvelopes returns the envelopes that units need, and those that a
+// publication may still make: they have its id, so they can be old when they are
+// new.
+func (s *Store) neededEnvelopes(ctx context.Context, before time.Time) (map[sestina.ID]bool, error) {
+	needed, err := s.needed(ctx, `envelope`, `true`, before)
+	if err != nil {
+		return nil, err
+	}
+	publications, err := s.needed(ctx, `id`, fmt.Sprintf(`kind = %d`, store.KindPublication), before)
+	maps.Copy(needed, publications)
+	return needed, err
+}
+
+func (s *Store) deleteEnvelopes(ctx context.Context, before time.Time, needed map[sestina.ID]bool) (int, error) {
 	find := func(c *conn, after rowRef) (rows []rowRef, next rowRef, more bool, err error) {
 		q := c.sql(`
 			SELECT id FROM envelopes

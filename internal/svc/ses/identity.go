@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -34,7 +35,7 @@ func identityName(name string) (string, error) {
 		return a.Addr(), nil
 	}
 	ascii, err := domainProfile.ToASCII(name)
-	if err != nil || !strings.Contains(ascii, ".") {
+	if err != nil || !utf8.ValidString(name) || !strings.Contains(ascii, ".") || strings.HasSuffix(ascii, ".") {
 		return "", invalid("Invalid email address or domain name <%s>.", name)
 	}
 	return strings.ToLower(ascii), nil

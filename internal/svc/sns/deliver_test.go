@@ -605,6 +605,34 @@ func TestLargeFanOut(t *testing.T) {
 	e.eventually("the fan-out ends", func() bool { return e.backlog(lane).Waiting == 0 })
 }
 
+// TestFanOutOfADeletedTopic: a message that was published to a part of a topic's
+// subscriptions when the topic was deleted is a dead letter that says so.
+func TestFanOutOfADeletedTopic(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	topic := e.topicNamed("t")
+	id := e.topics.Get(testScope, "t").ID
+	lane := fanOutLane + id.String()
+	if err := e.engine.Pause(t.Context(), store.KindNotification, lane); err != nil {
+		t.Fatal(err)
+	}
+	var queues []string
+	for i := range fanOutChunk + 1 {
+		queues = append(queues, fmt.Sprintf("arn:aws:sqs:us-east-1:000000000000:missing-%d", i))
+	}
+	e.inserted("t", "sqs", queues...)
+	e.publishTo(topic, "hello")
+	must[any](t)(e.sns.DeleteTopic(t.Context(), &awssns.DeleteTopicInput{TopicArn: topic}))
+	e.topicNamed("t") // another one of the name
+	if err := e.engine.Resume(t.Context(), store.KindNotification, lane); err != nil {
+		t.Fatal(err)
+	}
+	e.eventually("the rest is a dead letter", func() bool { return e.backlog(lane).Dead == 1 })
+	if d := e.deads(lane)[0]; !strings.Contains(d.Answer, "the topic was deleted") {
+		t.Errorf("it says %q", d.Answer)
+	}
+}
+
 func TestConfirmationIsRetriedAndNotKept(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -16,7 +16,7 @@ import (
 
 // laneConcurrency is how many deliveries to one subscription are under way at a
 // time.
-const laneConcurrency = 8
+const laneConcurrency = 32
 
 // holdFor is how long a lane rests whose deliveries cannot be tried; what ends
 // the reason wakes the lane.
@@ -140,7 +140,7 @@ func (s *Service) logAttempt(ctx context.Context, j *job, out outcome, v work.Ve
 func (s *Service) prepare(ctx context.Context, j *job) *work.Result {
 	var err error
 	if j.sub, err = s.subs.lookup(ctx, j.unit.Scope, j.unit.Target); err != nil {
-		return &work.Result{Unit: j.unit, Verdict: work.Retry, Answer: "the subscription could not be read"}
+		return &work.Result{Unit: j.unit, Verdict: work.Busy} // the store's fault burns no attempt
 	}
 	if j.sub == nil || j.sub.State == deleted && j.Purpose == purposeNotify {
 		r := j.giveUp("the subscription was deleted before this message was delivered")
@@ -151,6 +151,9 @@ func (s *Service) prepare(ctx context.Context, j *job) *work.Result {
 		return &r
 	} else if err != nil {
 		s.Logger.Error("read a topic's message", "unit", j.unit.ID, "error", err)
+		if errors.Is(err, store.ErrUnavailable) {
+			return &work.Result{Unit: j.unit, Verdict: work.Busy}
+		}
 		return &work.Result{Unit: j.unit, Verdict: work.Retry, Answer: "the message could not be read"}
 	}
 	switch {
@@ -220,6 +223,9 @@ func (s *Service) attempt(ctx context.Context, j *job) (outcome, bool) {
 	}
 	if ctx.Err() != nil && !out.ok {
 		return out, false
+	}
+	if errors.Is(err, store.ErrUnavailable) {
+		return outcome{busy: s.Clock.Now().Add(time.Second)}, true
 	}
 	if err != nil {
 		s.Logger.Error("deliver a topic's message", "unit", j.unit.ID, "subscription", j.sub.ID, "error", err)
@@ -324,6 +330,13 @@ func (s *Service) continueFanOut(ctx context.Context, j *job) work.Result {
 		s.Logger.Error("read a topic's message", "unit", u.ID, "error", err)
 		return work.Result{Unit: u, Verdict: work.Retry, Answer: "the message could not be read"}
 	}
+	if gone, err := s.topicGone(ctx, u.Scope, m, j.Topic); err != nil {
+		return work.Result{Unit: u, Verdict: work.Busy} // the store does not answer
+	} else if gone {
+		r := j.giveUp(fmt.Sprintf("the topic was deleted when the message was published to %d subscriptions", j.Count))
+		r.Untried = true
+		return r
+	}
 	c, err := s.fanOutChunk(ctx, u.Scope, j.Topic, u.Envelope, m, origin{u.MessageID, u.EventID, u.Envelope}, j.After)
 	if err != nil {
 		s.Logger.Error("publish a topic's message", "unit", u.ID, "error", err)
@@ -336,6 +349,17 @@ func (s *Service) continueFanOut(ctx context.Context, j *job) work.Result {
 		r.Verdict, r.Answer = work.Done, fmt.Sprintf("published to %d subscriptions", p.Count)
 	}
 	return r
+}
+
+// topicGone reports whether the topic that m was published to is not there any
+// more. Another one of its name is not it.
+func (s *Service) topicGone(ctx context.Context, scope sestina.Scope, m *message, id sestina.ID) (bool, error) {
+	arn, err := sestina.ParseARN(m.TopicARN)
+	if err != nil {
+		return false, err
+	}
+	t, err := s.topic(ctx, scope, arn.Resource)
+	return t == nil || t.ID != id, err
 }
 
 // deliverQueue puts a message into the subscribed queue.

@@ -122,18 +122,28 @@ func hasControl(b []byte) bool {
 }
 
 // escapedText consumes a string, whose opening quote was consumed, with
-// escapes in it.
+// escapes in it. The decoded form is never longer than the encoded one.
 func (r *jsonReader) escapedText() ([]byte, error) {
-	var out []byte
+	end := textEnd(r.data[r.pos:])
+	if end < 0 {
+		return nil, errJSON
+	}
+	out := make([]byte, 0, end)
 	for {
-		rest := r.data[r.pos:]
-		n := bytes.IndexAny(rest, `"\`)
-		if n < 0 || hasControl(rest[:n]) || !utf8.Valid(rest[:n]) {
-			return nil, errJSON
+		rest := r.data[r.pos:] // holds the closing quote
+		n := 0
+		for rest[n] != '"' && rest[n] != '\\' {
+			if rest[n] < ' ' {
+				return nil, errJSON
+			}
+			n++
 		}
 		out = append(out, rest[:n]...)
 		r.pos += n + 1
 		if rest[n] == '"' {
+			if !utf8.Valid(out) {
+				return nil, errJSON
+			}
 			return out, nil
 		}
 		var err error
@@ -141,6 +151,19 @@ func (r *jsonReader) escapedText() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// textEnd returns where the closing quote of a string is, or -1.
+func textEnd(b []byte) int {
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			return i
+		case '\\':
+			i++
+		}
+	}
+	return -1
 }
 
 // escape consumes what follows a backslash.

@@ -25,13 +25,10 @@ type Target struct {
 	Receive func(n int) []Arrival
 	// Remove deletes the target.
 	Remove func()
-	// Refuse makes the target refuse every record for good. Nil when it cannot.
+	// Refuse makes the target refuse every record for good.
 	Refuse func()
 	// Kinds is further work that must run for records to arrive.
 	Kinds []work.Kind
-	// Embedded says that arrival is committed together with the publication's
-	// end, so that nothing arrives twice, whatever happens.
-	Embedded bool
 }
 
 // An Arrival is one record as it came out at the target.
@@ -40,36 +37,49 @@ type Arrival struct {
 	Record string // the record, or what stands for it at this kind of target
 }
 
-// A Reader says what the target shows of a record. Nil means the record itself.
-type Reader func(record string) string
+// A Kind is a kind of destination under test.
+type Kind struct {
+	// Open makes a target on the Rig, whose cache it loads. It is called once
+	// per subtest, concurrently.
+	Open func(t *testing.T, r *Rig) Target
+	// Shows says what the target shows of a record. Nil means the record itself.
+	Shows func(record string) string
+	// Refuses says that a target can refuse a record for good: Target.Refuse is
+	// set.
+	Refuses bool
+	// Embedded says that arrival is committed together with the publication's
+	// end, so that nothing arrives twice, whatever happens.
+	Embedded bool
+}
 
-// Run holds a kind of destination to the contract. open makes one on the Rig,
-// whose cache it loads; it is called once per subtest, concurrently.
-func Run(t *testing.T, open func(t *testing.T, r *Rig) Target, read Reader) {
-	if read == nil {
-		read = func(record string) string { return record }
+type test struct {
+	name string
+	run  func(s *suite)
+}
+
+// Run holds a kind of destination to the contract.
+func Run(t *testing.T, k Kind) {
+	if k.Shows == nil {
+		k.Shows = func(record string) string { return record }
 	}
-	for _, test := range []struct {
-		name string
-		run  func(s *suite)
-	}{
+	tests := []test{
 		{"Check", (*suite).check},
 		{"Body", (*suite).body},
 		{"Many", (*suite).many},
 		{"RepeatHasSameIDs", (*suite).repeat},
 		{"MissingTarget", (*suite).gone},
-		{"Refusal", (*suite).refusal},
 		{"EndOfContext", (*suite).endOfContext},
 		{"Shutdown", (*suite).shutdown},
-	} {
+	}
+	if k.Refuses {
+		tests = append(tests, test{"Refusal", (*suite).refusal})
+	}
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			r := NewRig(t)
-			s := &suite{Rig: r, Target: open(t, r), T: t, read: read}
+			s := &suite{Rig: r, Target: k.Open(t, r), T: t, kind: k}
 			s.Definition.Name, s.Definition.Enabled, s.Definition.EventTypes = "d", true, Types
-			if test.name == "Refusal" && s.Refuse == nil {
-				return // the kind refuses nothing
-			}
 			s.Definition = r.Destinations(s.Definition)[0]
 			test.run(s)
 		})
@@ -80,7 +90,7 @@ type suite struct {
 	*testing.T
 	*Rig
 	Target
-	read Reader
+	kind Kind
 }
 
 func (s *suite) start() { s.Rig.Start(s.Worker(s.Definition.Kind, s.Destination), s.Kinds...) }
@@ -124,7 +134,7 @@ func (s *suite) expect(got []string, records []string) {
 	s.T.Helper()
 	var want []string
 	for _, r := range records {
-		want = append(want, s.read(r))
+		want = append(want, s.kind.Shows(r))
 	}
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
@@ -168,11 +178,11 @@ func (s *suite) repeat() {
 		ids[a.Record] = append(ids[a.Record], a.ID)
 	}
 	for _, it := range items {
-		if got := ids[s.read(string(it.Record))]; len(got) != 2 || got[0] != got[1] {
+		if got := ids[s.kind.Shows(string(it.Record))]; len(got) != 2 || got[0] != got[1] {
 			s.Errorf("ids of two attempts at one record: %q", got)
 		}
 	}
-	if len(ids) == 2 && slices.Equal(ids[s.read(string(items[0].Record))], ids[s.read(string(items[1].Record))]) {
+	if len(ids) == 2 && slices.Equal(ids[s.kind.Shows(string(items[0].Record))], ids[s.kind.Shows(string(items[1].Record))]) {
 		s.Error("two records have the same id")
 	}
 }
@@ -230,7 +240,7 @@ func (s *suite) shutdown() {
 	s.start()
 	s.Await("empty backlog", func() bool { return s.Backlog(s.Definition) == 0 })
 	got := s.Receive(len(want))
-	if s.Embedded {
+	if s.kind.Embedded {
 		s.expect(s.records(got), want)
 		return
 	}
@@ -239,7 +249,7 @@ func (s *suite) shutdown() {
 		seen[a.Record] = true
 	}
 	for _, r := range want {
-		if !seen[s.read(r)] {
+		if !seen[s.kind.Shows(r)] {
 			s.Errorf("lost: %s", r)
 		}
 	}

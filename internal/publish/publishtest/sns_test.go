@@ -40,7 +40,9 @@ func (q queues) QueueMessage(arn string, body []byte, attrs map[string]sns.Queue
 // arrived.
 func TestSNS(t *testing.T) {
 	t.Parallel()
-	publishtest.Run(t, openSNS, func(record string) string { return record + "\n" })
+	publishtest.Run(t, publishtest.Kind{
+		Open: openSNS, Embedded: true, Shows: func(record string) string { return record + "\n" },
+	})
 }
 
 func openSNS(t *testing.T, r *publishtest.Rig) publishtest.Target {
@@ -70,7 +72,7 @@ func openSNS(t *testing.T, r *publishtest.Rig) publishtest.Target {
 
 	var arrived []publishtest.Arrival
 	return publishtest.Target{
-		Destination: svc.Destination(), Embedded: true, Kinds: []work.Kind{svc.Kind()},
+		Destination: svc.Destination(), Kinds: []work.Kind{svc.Kind()},
 		Definition: sestina.EventDestination{Kind: sestina.DestinationSNS, TopicARN: *topic.TopicArn},
 		Missing:    sestina.EventDestination{Kind: sestina.DestinationSNS, TopicARN: *topic.TopicArn + "-missing"},
 		Receive: func(n int) []publishtest.Arrival {

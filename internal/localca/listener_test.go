@@ -2,6 +2,7 @@ package localca
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -62,7 +63,9 @@ func httpClient(t *testing.T, ca *CA, addr string) *http.Client {
 	tr := &http.Transport{
 		TLSClientConfig:   &tls.Config{RootCAs: ca.CertPool()},
 		ForceAttemptHTTP2: true, // what Go's default client offers
-		Dial:              func(network, _ string) (net.Conn, error) { return net.Dial(network, addr) },
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
 	}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}

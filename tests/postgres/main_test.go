@@ -22,7 +22,11 @@ func TestServerLivesAsLongAsItsInput(t *testing.T) {
 	in, end := io.Pipe()
 	lines, out := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- run(in, out) }()
+	go func() {
+		err := run(in, out)
+		_ = out.CloseWithError(err)
+		done <- err
+	}()
 	line, err := bufio.NewReader(lines).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)

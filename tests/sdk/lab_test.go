@@ -40,7 +40,7 @@ func TestSES(t *testing.T) {
 		"Account": account, "AccountSending": accountSending, "Pools": pools, "ResourceTags": resourceTags, "Unimplemented": unimplemented,
 		"Precedence": precedence, "DefaultSet": defaultSet, "TagTexts": tagTexts, "OrderOfChecks": orderOfChecks, "AutoTags": autoTags, "UnknownSet": unknownSet,
 		"Recipients": recipientLimit, "Unverified": unverified, "PausedSet": pausedSet, "Regions": separateRegions, "MessageIDs": messageIDs,
-		"SizeV1": sizeV1, "SizeV2": sizeV2, "SMTPTexts": smtpTexts, "DeletedTopic": deletedTopic, "DisabledDestination": disabledDestination,
+		"SizeV1": sizeV1, "SizeV2": sizeV2, "SMTPTexts": smtpTexts, "SMTPSize": smtpSize, "DeletedTopic": deletedTopic, "DisabledDestination": disabledDestination,
 		"Bcc": bccIsHidden, "RawHeaders": rawHeaders, "ReturnPath": returnPaths, "Attachments": attachments, "CustomHeaders": customHeaders,
 		"HeaderInjection": headerInjection, "RawWithoutHeaders": rawNeedsFrom, "Virus": virus, "Simulator": simulator, "SimulatorTogether": simulatorTogether, "Golden": golden,
 	} {

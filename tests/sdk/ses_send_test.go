@@ -1,10 +1,16 @@
 package sdk
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
+	"net/smtp"
 	"net/textproto"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -203,6 +209,19 @@ func autoTags(t *testing.T, l *lab) {
 		t.Errorf("mail: %+v", m)
 	}
 
+	// Over TLS, which the same port takes, the record says which version.
+	ca, err := os.ReadFile(filepath.Join(l.Dir, "ca.pem"))
+	check(t, err)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	defer transport.CloseIdleConnections()
+	secure, err := p.v2.SendEmail(ctx, email("x@example.net"), func(o *sesv2.Options) {
+		o.BaseEndpoint, o.HTTPClient = aws.String(strings.Replace(l.HTTP, "http:", "https:", 1)), &http.Client{Transport: transport}
+	})
+	check(t, err)
+	same(t, "TLS version", p.sent(t, *secure.MessageId).Mail.Tags["ses:source-tls-version"], []string{"TLSv1.3"})
+
 	operation := func(id, want string) {
 		t.Helper()
 		tags := p.sent(t, id).Mail.Tags
@@ -276,6 +295,21 @@ func smtpTexts(t *testing.T, l *lab) {
 		t.Errorf("mail: %+v", m)
 	}
 	same(t, "destination", m.Destination, []string{"x@example.net", "hidden@example.net"})
+}
+
+// smtpSize: a message of more than 40 MB is refused as soon as its size is
+// known.
+func smtpSize(t *testing.T, l *lab) {
+	c, err := smtp.Dial(l.SMTP)
+	check(t, err)
+	defer c.Close()
+	if ok, size := c.Extension("SIZE"); !ok || size != "41943040" {
+		t.Errorf("SIZE %t %s", ok, size)
+	}
+	check(t, c.Text.PrintfLine("MAIL FROM:<a@example.com> SIZE=41943041"))
+	if _, _, err = c.Text.ReadResponse(250); !strings.HasPrefix(answer(err), "552 ") {
+		t.Errorf("answer %s", answer(err))
+	}
 }
 
 func addresses(n int) (out []string) {

@@ -224,6 +224,9 @@ func optionsV2(t *testing.T, l *lab) {
 	put(p.v2.PutConfigurationSetReputationOptions(ctx, &sesv2.PutConfigurationSetReputationOptionsInput{ConfigurationSetName: name, ReputationMetricsEnabled: true}))
 	put(p.v2.PutConfigurationSetSendingOptions(ctx, &sesv2.PutConfigurationSetSendingOptionsInput{ConfigurationSetName: name}))
 	all(*name)
+	smime := &types.MessageSecurityOptions{SigningScheme: &types.SigningSchemeMemberSmimeScheme{Value: types.SmimeSigningScheme{SignatureFormat: types.SignatureFormat("").Values()[0]}}}
+	put(p.v2.UpdateConfigurationSet(ctx, &sesv2.UpdateConfigurationSetInput{ConfigurationSetName: name, MessageSecurityOptions: smime}))
+	same(t, "security", p.getSet(t, *name).MessageSecurityOptions, smime)
 
 	// An empty body resets a group.
 	put(p.v2.PutConfigurationSetDeliveryOptions(ctx, &sesv2.PutConfigurationSetDeliveryOptionsInput{ConfigurationSetName: name}))

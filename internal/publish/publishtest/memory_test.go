@@ -71,6 +71,8 @@ func TestRemoteTarget(t *testing.T) {
 			Remove:      func() { m.set(&m.removed) },
 			Refuse:      func() { m.set(&m.refusing) },
 			Receive: func(n int) []publishtest.Arrival {
+				ctx, cancel := context.WithTimeout(t.Context(), publishtest.Patience)
+				defer cancel()
 				for {
 					m.mu.Lock()
 					got, changed := slices.Clone(m.arrived), m.changed
@@ -80,7 +82,7 @@ func TestRemoteTarget(t *testing.T) {
 					}
 					select {
 					case <-changed:
-					case <-t.Context().Done():
+					case <-ctx.Done():
 						t.Fatalf("%d of %d records arrived", len(got), n)
 					}
 				}

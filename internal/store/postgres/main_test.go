@@ -10,7 +10,11 @@ import (
 	"github.com/sestina-mail/sestina/internal/store/postgres/pgtest"
 )
 
+// TestMain runs the tests, or a node of the crash test.
 func TestMain(m *testing.M) {
+	if dsn := os.Getenv(crashURL); dsn != "" {
+		os.Exit(crashNode(dsn))
+	}
 	pgtest.Main(func() int {
 		code := m.Run()
 		if err := goleak.Find(goleak.IgnoreAnyFunction("github.com/sestina-mail/sestina/internal/store/postgres/pgtest.startServer.func1")); err != nil {

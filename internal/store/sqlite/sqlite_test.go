@@ -200,7 +200,7 @@ func TestOrphanedBodies(t *testing.T) {
 		c := clock.New(0)
 		s := openStore(t, sqlite.Options{Dir: dir, Clock: c})
 		id := ids.New(now)
-		body := stage(t, s, id, large)
+		stage(t, s, id, large)
 		old := filepath.Join(dir, "bodies", id.String())
 		if err := os.Chtimes(old, now, now); err != nil {
 			t.Fatal(err)
@@ -218,7 +218,7 @@ func TestOrphanedBodies(t *testing.T) {
 		if sweep() != 0 {
 			t.Fatal("an orphan was not swept")
 		}
-		body = stage(t, s, id, large)
+		body := stage(t, s, id, large)
 		if err := s.Do(t.Context(), &store.Write{Effects: message(id, body)}); err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,18 +12,15 @@ import (
 	"github.com/sestina-mail/sestina/bench/internal/bench"
 )
 
-// set is the configuration set whose events go to a queue.
-const set = "queue"
-
 // patience is how long things that follow may take.
 const patience = time.Minute
 
 // A bed is one installation under measurement.
 type bed struct {
-	name  string
-	nodes []*bench.Process
-	db    *database // nil: SQLite
-	queue bench.Queue
+	name   string
+	nodes  []*bench.Process
+	db     *database     // nil: SQLite
+	queues []bench.Queue // one for each round
 
 	plain, events []sample
 }
@@ -35,7 +31,10 @@ type sample struct {
 	nodes, database     time.Duration // CPU time per message
 }
 
-// start starts the nodes and makes a set whose events go to a queue.
+// setName is the configuration set whose events go to the queue of a round.
+func setName(round int) string { return "queue-" + strconv.Itoa(round) }
+
+// start starts the nodes and makes the sets and queues of all rounds.
 func (b *bed) start(bin, dir, url string, nodes int) error {
 	key := ""
 	for i := range nodes {
@@ -62,31 +61,32 @@ func (b *bed) start(bin, dir, url string, nodes int) error {
 		}
 	}
 	api := b.api(0)
-	err := api.Identity()
-	if err == nil {
-		err = api.Set(set)
-	}
-	if err == nil {
-		b.queue, err = api.Queue(set)
-	}
-	if err != nil {
+	if err := api.Identity(); err != nil {
 		return err
 	}
-	return b.known()
+	for round := range *rounds {
+		if err := api.Set(setName(round)); err != nil {
+			return err
+		}
+		q, err := api.Queue(setName(round))
+		if err != nil {
+			return err
+		}
+		b.queues = append(b.queues, q)
+	}
+	return b.known(fmt.Sprintf("arn:aws:sqs:us-east-1:000000000000:%s<", setName(*rounds-1)))
 }
 
-// known waits until every node has heard of what the first one was told.
-func (b *bed) known() error {
+// known waits until every node has heard of the subscription of an endpoint,
+// and with it of everything that the first node was told before.
+func (b *bed) known(endpoint string) error {
 	for i := range b.nodes {
 		ok, err := bench.Poll(patience, func() (bool, error) {
-			out, err := b.api(i).SES(http.MethodGet, "configuration-sets/"+set+"/event-destinations", nil)
-			if err != nil && i > 0 {
-				return false, nil // not yet
-			}
-			return strings.Contains(out, `"events"`), err
+			out, err := b.api(i).Query("sns", "Action", "ListSubscriptions")
+			return strings.Contains(out, endpoint), err
 		})
 		if err == nil && !ok {
-			err = errors.New("it does not know the configuration set")
+			err = errors.New("it does not know the last subscription")
 		}
 		if err != nil {
 			return fmt.Errorf("node %d: %w", i, err)
@@ -113,7 +113,7 @@ func (b *bed) stop() (err error) {
 }
 
 // round measures everything once.
-func (b *bed) round() error {
+func (b *bed) round(n int) error {
 	plain, err := b.measure("", b.delivered, 1, func(open opener) (int, time.Duration, error) {
 		return bench.Closed(*clients, *slice, open)
 	})
@@ -123,12 +123,15 @@ func (b *bed) round() error {
 	b.plain = append(b.plain, plain)
 	// A number and not a time, because events take longer than messages: a
 	// fixed time would leave ever more of them.
-	events, err := b.measure(set, b.queue.Depth, 2, func(open opener) (int, time.Duration, error) {
+	events, err := b.measure(setName(n), b.queues[n].Depth, 2, func(open opener) (int, time.Duration, error) {
 		took, err := bench.Fixed(*clients, *many, open)
 		return *many, took, err
 	})
+	if err != nil {
+		return err
+	}
 	b.events = append(b.events, events)
-	return err
+	return b.queues[n].Delete() // looking for how much is in it costs less when it is small
 }
 
 type opener = func(client int) (func() error, func(), error)

@@ -69,14 +69,14 @@ func run(r *bench.Report, bin, dir string) (err error) {
 		}
 	}
 	var appends []float64
-	for range *rounds {
+	for round := range *rounds {
 		floor, err := bench.Appends(dir, *clients, bench.MessageSize, *slice/2)
 		if err != nil {
 			return err
 		}
 		appends = append(appends, floor)
 		for _, b := range beds {
-			if err := b.round(); err != nil {
+			if err := b.round(round); err != nil {
 				return fmt.Errorf("%s: %w", b.name, err)
 			}
 		}

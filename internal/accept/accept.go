@@ -103,7 +103,10 @@ func (d *Door) Accept(ctx context.Context, s Submission) (string, error) {
 	if err := dr.read(); err != nil {
 		return "", err
 	}
-	if err := d.chooseSet(dr); err != nil {
+	if err := d.learn(ctx, dr); err != nil {
+		return "", err
+	}
+	if err := d.chooseSet(ctx, dr); err != nil {
 		return "", err
 	}
 	if err := d.checkSending(dr); err != nil {
@@ -159,9 +162,29 @@ func invalid(format string, args ...any) error {
 	return sestina.SESErrorf("InvalidParameterValue", "BadRequestException", format, args...)
 }
 
+// learn reads identities of the senders that this node has not heard of yet
+// from the store, if other nodes use that too. After the first sender without
+// a verified identity the answer is clear.
+func (d *Door) learn(ctx context.Context, dr *draft) error {
+	for _, addr := range dr.senders {
+		if d.verified(dr.Scope, addr) != "" {
+			continue
+		}
+		for _, n := range sestina.MatchIdentity(addr) {
+			if _, err := d.Identities.Find(ctx, dr.Scope, n); err != nil {
+				return err
+			}
+		}
+		if d.verified(dr.Scope, addr) == "" {
+			return nil
+		}
+	}
+	return nil
+}
+
 // chooseSet finds the configuration set: parameter, header, or the default of
 // the identity, the address identity before its domain.
-func (d *Door) chooseSet(dr *draft) error {
+func (d *Door) chooseSet(ctx context.Context, dr *draft) (err error) {
 	name, v2 := dr.ConfigurationSet, "NotFoundException"
 	if name == "" {
 		for _, n := range sestina.MatchIdentity(dr.senders[0]) {
@@ -174,7 +197,10 @@ func (d *Door) chooseSet(dr *draft) error {
 	if name == "" {
 		return nil
 	}
-	if dr.set = d.Outbox.Sets.Get(dr.Scope, name); dr.set == nil {
+	if dr.set, err = d.Outbox.Sets.Find(ctx, dr.Scope, name); err != nil {
+		return err
+	}
+	if dr.set == nil {
 		return sestina.SESErrorf("ConfigurationSetDoesNotExist", v2, "Configuration set <%s> does not exist.", name)
 	}
 	return nil

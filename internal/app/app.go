@@ -143,6 +143,7 @@ func (a *App) build() (err error) {
 	cfg := a.cfg
 	dev := cfg.Mode == config.Dev
 	a.cache = store.NewCache(a.store)
+	a.cache.Shared = shared(cfg)
 	sets := store.Register[sestina.ConfigurationSet](a.cache, "configuration-set")
 	identities := store.Register[sestina.Identity](a.cache, "identity")
 	accounts := store.Register[sestina.Account](a.cache, "account")

@@ -60,6 +60,7 @@ type partsCollector struct{ a *App }
 
 var (
 	descResults = prometheus.NewDesc("sestina_work_results_total", "Attempts at units of work, by kind and verdict.", []string{"kind", "verdict"}, nil)
+	descDropped = prometheus.NewDesc("sestina_work_dropped_total", "Results that were not stored, by kind and reason: another node took over (fenced), or the store failed (lost).", []string{"kind", "reason"}, nil)
 	descActive  = prometheus.NewDesc("sestina_work_active", "Batches being worked on, by kind.", []string{"kind"}, nil)
 	descLanes   = prometheus.NewDesc("sestina_work_lanes", "Lanes in memory, by kind and state.", []string{"kind", "state"}, nil)
 	descCommits = prometheus.NewDesc("sestina_store_commits_total", "Durable transactions.", nil, nil)
@@ -78,7 +79,7 @@ const maxQueueSeries = 100
 
 // Describe implements prometheus.Collector.
 func (c partsCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descResults, descActive, descLanes, descCommits, descCommand, descFailure, descQueued, descDB, descConns, descClaims, descSMTP, descQueue} {
+	for _, d := range []*prometheus.Desc{descResults, descDropped, descActive, descLanes, descCommits, descCommand, descFailure, descQueued, descDB, descConns, descClaims, descSMTP, descQueue} {
 		ch <- d
 	}
 }
@@ -113,6 +114,8 @@ func (c partsCollector) work(gauge, counter func(*prometheus.Desc, float64, ...s
 		for verdict, n := range s.Results {
 			counter(descResults, float64(n), s.Name, verdict.String())
 		}
+		counter(descDropped, float64(s.Fenced), s.Name, "fenced")
+		counter(descDropped, float64(s.Lost), s.Name, "lost")
 		gauge(descActive, float64(s.Active), s.Name)
 		gauge(descLanes, float64(s.Waiting), s.Name, "waiting")
 		gauge(descLanes, float64(s.Ready), s.Name, "ready")

@@ -54,7 +54,7 @@ type Config struct {
 	LogLevel          string          `name:"log-level" help:"Least level that is logged, to standard error: debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 	LogFormat         string          `name:"log-format" help:"text or json." enum:"text,json" default:"text"`
 	MetricsAddress    string          `name:"metrics" help:"Another address for /metrics, /healthz and /readyz alone." placeholder:"ADDR"`
-	MaxBodiesInFlight int64           `name:"max-bodies-in-flight" help:"Bytes of request bodies being read at one time; further requests wait." default:"536870912"`
+	MaxBodiesInFlight int64           `name:"max-bodies-in-flight" help:"Bytes of request bodies being read or handled at one time; further requests are answered 503." default:"536870912"`
 
 	Mode Mode `kong:"-"`
 }

@@ -55,7 +55,11 @@ func (w *Worker) Simulate(ctx context.Context, m *store.Message, cause Cause, re
 			"Unknown cause %q: use bounce, complaint or delay.", string(cause))
 	}
 	// A delay that is made to happen now says what one would say now.
-	_, window, _ := w.o.Schedule.expiry(m.ID.Time(), w.set(m))
+	set, err := w.set(ctx, m)
+	if err != nil {
+		return store.Effects{}, fmt.Errorf("simulate %s of message %s: %w", cause, m.ID, err)
+	}
+	_, window, _ := w.o.Schedule.expiry(m.ID.Time(), set)
 	a := &attempt{message: *m}
 	var e store.Effects
 	happened := w.o.Reporter.Events(m, all(to, o), o.At.Add(window))
@@ -87,9 +91,11 @@ func (w *Worker) handedOver(ctx context.Context, m *store.Message) (bounce.Outco
 	return o, nil
 }
 
-func (w *Worker) set(m *store.Message) *sestina.ConfigurationSet {
+// set returns the configuration set of a message, or nil. It is in the cache
+// then, so that events of the message are matched by it.
+func (w *Worker) set(ctx context.Context, m *store.Message) (*sestina.ConfigurationSet, error) {
 	if m.ConfigurationSet == "" {
-		return nil
+		return nil, nil
 	}
-	return w.o.Sets.Get(m.Scope, m.ConfigurationSet)
+	return w.o.Sets.Find(ctx, m.Scope, m.ConfigurationSet)
 }

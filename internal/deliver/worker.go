@@ -142,7 +142,9 @@ func (w *Worker) deliver(ctx context.Context, lane string, u store.Unit) (work.R
 	case err != nil:
 		return w.later(ctx, a, "read message", err)
 	}
-	a.set = w.set(&a.message)
+	if a.set, err = w.set(ctx, &a.message); err != nil {
+		return w.later(ctx, a, "read configuration set", err)
+	}
 	a.expires, a.window, a.custom = w.o.Schedule.expiry(a.message.ID.Time(), a.set)
 	// What was never tried (everything stood still for hours) gets one attempt,
 	// unless the sender said until when it makes sense.
@@ -310,6 +312,12 @@ func (w *Worker) ownFault(ctx context.Context, a *attempt, doing string, err err
 	}
 	if errors.Is(err, store.ErrUnavailable) {
 		return w.later(ctx, a, doing, err)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		// Everything may have been emptied since the message was read.
+		if _, err := w.o.Store.Message(ctx, a.unit.Scope, a.unit.MessageID); errors.Is(err, store.ErrNotFound) {
+			return work.Result{Verdict: work.Dead, Answer: "the message was deleted"}, true
+		}
 	}
 	w.o.Logger.Error("delivery failed by our own fault", "doing", doing, "unit", a.unit.ID, "message", a.unit.MessageID, "error", err)
 	now := w.o.Clock.Now()

@@ -180,7 +180,10 @@ func (a *API) getDestination(_ http.ResponseWriter, r *http.Request) (any, error
 	if err != nil {
 		return nil, err
 	}
-	set := a.Sets.Get(scope, r.PathValue("set"))
+	set, err := a.Sets.Find(r.Context(), scope, r.PathValue("set"))
+	if err != nil {
+		return nil, err
+	}
 	if set == nil || set.Destination(r.PathValue("name")) == nil {
 		return nil, fmt.Errorf("event destination: %w", store.ErrNotFound)
 	}

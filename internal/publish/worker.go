@@ -86,6 +86,13 @@ func (w *Worker) prepare(ctx context.Context, j *job) (*sestina.EventDestination
 	}
 	j.begin(w.Clock.Now())
 	dest := findDestination(w.Sets.Get(u.Scope, j.Message.ConfigurationSet), u.Target)
+	if dest == nil { // another node may just have made it
+		set, err := w.Sets.Refresh(ctx, u.Scope, j.Message.ConfigurationSet)
+		if err != nil {
+			return nil, &work.Result{Unit: u, Verdict: work.Busy}
+		}
+		dest = findDestination(set, u.Target)
+	}
 	switch {
 	case dest == nil:
 		return nil, j.dead("the event destination was deleted before this event was published")

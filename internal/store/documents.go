@@ -15,6 +15,10 @@ import (
 // reads documents from the database. It follows the store as a Listener: a
 // change is visible here before the Update that made it returns.
 type Cache struct {
+	// Shared says that other nodes use the same store: what Find misses is then
+	// read from the store. Set it before the cache is used.
+	Shared bool
+
 	store Store
 	kinds map[string]kindCache
 }
@@ -69,11 +73,13 @@ func (c *Cache) DocumentsChanged(docs []Document) {
 // shared and must not be changed by who reads them. It may be used
 // concurrently.
 type Documents[T any] struct {
+	cache *Cache
 	store Store
 	kind  string
 
 	mu     sync.RWMutex
 	scopes map[sestina.Scope]*scopeDocs[T]
+	heard  int64 // the newest revision of the kind that the store told of
 }
 
 type scopeDocs[T any] struct {
@@ -88,21 +94,38 @@ type entry[T any] struct {
 
 // Register adds a kind to the cache.
 func Register[T any](c *Cache, kind string) *Documents[T] {
-	d := &Documents[T]{store: c.store, kind: kind, scopes: map[sestina.Scope]*scopeDocs[T]{}}
+	d := &Documents[T]{cache: c, store: c.store, kind: kind, scopes: map[sestina.Scope]*scopeDocs[T]{}}
 	c.kinds[kind] = d
 	return d
 }
 
 func (d *Documents[T]) apply(doc Document) error {
-	var v *T
-	if !doc.Deleted {
-		v = new(T)
-		if err := json.Unmarshal(doc.Data, v); err != nil {
-			return fmt.Errorf("decode %s %q of %s: %w", doc.Kind, doc.Name, doc.Scope, err)
-		}
+	v, err := decode[T](doc)
+	if err != nil {
+		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.heard = max(d.heard, doc.Revision)
+	d.keep(doc, v)
+	return nil
+}
+
+// decode returns the value of a document, or nil when it is deleted.
+func decode[T any](doc Document) (*T, error) {
+	if doc.Deleted {
+		return nil, nil
+	}
+	v := new(T)
+	if err := json.Unmarshal(doc.Data, v); err != nil {
+		return nil, fmt.Errorf("decode %s %q of %s: %w", doc.Kind, doc.Name, doc.Scope, err)
+	}
+	return v, nil
+}
+
+// keep puts the value of doc into the cache unless that has a newer one. The
+// caller holds the lock.
+func (d *Documents[T]) keep(doc Document, v *T) {
 	sc := d.scopes[doc.Scope]
 	if sc == nil {
 		sc = &scopeDocs[T]{byName: map[string]entry[T]{}}
@@ -110,18 +133,17 @@ func (d *Documents[T]) apply(doc Document) error {
 	}
 	old, known := sc.byName[doc.Name]
 	if known && old.revision >= doc.Revision {
-		return nil
+		return
 	}
 	if v == nil {
 		delete(sc.byName, doc.Name)
 		sc.names = nil
-		return nil
+		return
 	}
 	sc.byName[doc.Name] = entry[T]{value: v, revision: doc.Revision}
 	if !known {
 		sc.names = nil
 	}
-	return nil
 }
 
 // Get returns the value with the name, or nil.
@@ -132,6 +154,42 @@ func (d *Documents[T]) Get(s sestina.Scope, name string) *T {
 		return sc.byName[name].value
 	}
 	return nil
+}
+
+// Find is Get, but what the cache does not have is read from the store when
+// other nodes use that too: one of them may just have made it. It returns nil
+// when there is none. ErrUnavailable.
+func (d *Documents[T]) Find(ctx context.Context, s sestina.Scope, name string) (*T, error) {
+	if v := d.Get(s, name); v != nil || !d.cache.Shared {
+		return v, nil
+	}
+	return d.Refresh(ctx, s, name)
+}
+
+// Refresh returns the value as the store has it now, or nil, and keeps it for
+// Get. It is for who finds that the cached value is not new enough. When no
+// other node uses the store it is Get. ErrUnavailable.
+func (d *Documents[T]) Refresh(ctx context.Context, s sestina.Scope, name string) (*T, error) {
+	if !d.cache.Shared {
+		return d.Get(s, name), nil
+	}
+	doc, err := d.store.Get(ctx, s, d.kind, name)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil // the cache hears of it
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for %s %q in the store: %w", d.kind, name, err)
+	}
+	v, err := decode[T](doc)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if doc.Revision > d.heard { // else it may have been deleted since, which was heard
+		d.keep(doc, v)
+	}
+	return v, nil
 }
 
 // List returns up to limit values with a name > after, in byte order of names

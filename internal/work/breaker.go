@@ -102,6 +102,8 @@ func (e *Engine) settle(t turn, results []Result) {
 		if st.Failures == 1 {
 			e.log.Warn("lane fails; probing it", "kind", l.kind.Name, "lane", l.name, "probe", st.HoldUntil)
 		}
+	case j.hold && t.wakes != l.wakes:
+		return
 	case j.hold:
 		st.HoldUntil = j.until
 		st.LastError = cutAnswer(j.answer)

@@ -161,7 +161,7 @@ func (e *Engine) Wake(id store.Kind, name string) {
 	defer e.mu.Unlock()
 	l := k.lane(name)
 	l.rest, l.woken = time.Time{}, true
-	l.epoch++ // who is at work now saw what was before, and does not hold the lane again
+	l.wakes++
 	now := e.clock.Now()
 	l.expect(now)
 	e.place(l, now)

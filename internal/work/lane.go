@@ -87,6 +87,9 @@ type lane struct {
 	saving  chan struct{} // held by who writes the state; made when needed
 	probing bool          // the one unit that a failing lane may try is under way
 	woken   bool          // HoldUntil is to be ignored and removed
+	// wakes counts calls of Wake. A worker that began before one of them saw what
+	// was before, and does not hold the lane again.
+	wakes int
 
 	limit    int // concurrency, as last asked
 	active   int // worker slots in use

@@ -21,6 +21,7 @@ type turn struct {
 	slots int // worker slots taken for it
 	size  int // units per batch
 	epoch int
+	wakes int
 	probe bool
 	now   time.Time
 }
@@ -95,7 +96,7 @@ func (e *Engine) begin(l *lane) (turn, bool) {
 	ok := false
 	e.update(l, func(now time.Time) {
 		l.limit = limit
-		t.now, t.epoch = now, l.epoch
+		t.now, t.epoch, t.wakes = now, l.epoch, l.wakes
 		if l.woken {
 			l.woken = false
 			if st := l.state; st.HoldUntil.After(now) {

@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,10 +107,12 @@ func TestRedriveToRecoveredEndpoint(t *testing.T) {
 	b.subscribe(t, h)
 	ids := b.send(t, 2)
 	<-asked
-	eventually(t, "all to be given up", func() bool { // some are made after the first attempt
-		b.advance(t, "2h")
-		return len(b.dead(t, "notification")) == 4
-	})
+	for _, id := range ids {
+		eventually(t, "two notifications that wait", func() bool {
+			return strings.Count(string(b.Own(t.Context(), "GET", "messages/"+id+"/timeline", "")), `"kind":"notification"`) == 2
+		})
+	}
+	b.advance(t, "2h")
 	b.waitDead(t, "notification", 4, "not delivered within 1h")
 	h.Answer(nil)
 	b.Kill() // dead letters outlive it

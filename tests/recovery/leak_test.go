@@ -98,10 +98,17 @@ func TestNothingLeaks(t *testing.T) {
 	// Connections to the hook are kept for a minute, and SQLite's readers for
 	// ever: neither grows with the load.
 	const slack = 30
+	var filesNow, routinesNow int
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("before: %d files, %d goroutines; at the end: %d, %d", files, routines, filesNow, routinesNow)
+		}
+	})
 	eventually(t, "goroutines and files to go", func() bool {
 		b.client.CloseIdleConnections()
 		http.DefaultClient.CloseIdleConnections()
-		return b.goroutines(t) <= routines+slack && descriptors(t, b.Instance) <= files+slack
+		filesNow, routinesNow = descriptors(t, b.Instance), b.goroutines(t)
+		return routinesNow <= routines+slack && filesNow <= files+slack
 	})
 	wellBehaved(t, b.Instance)
 }

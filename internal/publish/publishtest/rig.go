@@ -220,7 +220,7 @@ func (r *Rig) Worker(kind sestina.DestinationKind, d publish.Destination) *publi
 // that the store carried out.
 func (r *Rig) Await(what string, done func() bool) {
 	r.T.Helper()
-	timeout := time.NewTimer(Patience) //nolint:forbidigo // bounds a test
+	timeout := time.NewTimer(Patience)
 	defer timeout.Stop()
 	for {
 		changed := r.Store.Next()

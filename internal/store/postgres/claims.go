@@ -84,45 +84,121 @@ const leaseNow = `(SELECT (extract(epoch FROM now()) * 1000)::bigint)`
 
 const unitColumns = `message_id, id, scope, kind, lane, due, state, attempts, event_id, target, envelope, finished_at, answer, payload`
 
-// claimUnits leases units that nobody holds. A unit that another node is about
-// to claim is passed over.
+// claimUnits leases units that nobody holds, for claims of several lanes. A unit
+// that another node is about to claim is passed over.
 const claimUnits = `
 	WITH picked AS (
-		SELECT message_id AS m, id AS i FROM units
-		WHERE kind = $1 AND lane = $2 AND state = 0 AND due <= $3 AND lease_until <= ` + leaseNow + `
-		ORDER BY due, id LIMIT $4 FOR UPDATE SKIP LOCKED)
-	UPDATE units SET lease_token = $5, lease_until = ` + leaseNow + ` + $6
+		SELECT c.n, c.token, p.m, p.i
+		FROM unnest($1, $2, $3, $4, $5, $6) AS c (n, kind, lane, now, most, token)
+		CROSS JOIN LATERAL (
+			SELECT message_id AS m, id AS i FROM units
+			WHERE kind = c.kind AND lane = c.lane AND state = 0 AND due <= c.now AND lease_until <= ` + leaseNow + `
+			ORDER BY due, id LIMIT c.most FOR UPDATE SKIP LOCKED) p)
+	UPDATE units SET lease_token = token, lease_until = ` + leaseNow + ` + $7
 	FROM picked WHERE message_id = m AND id = i
-	RETURNING ` + unitColumns
+	RETURNING n, ` + unitColumns + `, lease_token`
 
 // relaxed makes the transaction's commit not wait for the disk. A claim that
 // is lost with the database's machine is one that nobody holds: its results
 // are fenced, and the unit is claimed again.
 const relaxed = `SELECT set_config('synchronous_commit', 'off', true)`
 
-// Claim leases due units of a lane.
+// A claim is a Claim that waits for its turn.
+type claim struct {
+	kind  store.Kind
+	lane  string
+	now   time.Time
+	limit int
+	found unitRows
+	units []store.Unit
+	err   error
+	done  chan struct{} // closed when it is answered
+}
+
+// claimers is how many goroutines claim; claimsAtOnce is for how many lanes
+// each claims in one statement.
+const (
+	claimers     = 2
+	claimsAtOnce = 128
+)
+
+// Claim leases due units of a lane, together with others that claim now.
 func (s *Store) Claim(ctx context.Context, kind store.Kind, lane string, now time.Time, limit int) ([]store.Unit, error) {
-	token := rand.Uint64N(1<<63-1) + 1 // 0 means not claimed
-	var found unitRows
-	err := s.reads.once(ctx,
-		stmt(relaxed, nil),
-		stmt(claimUnits, new(args).int(int64(kind)).text(lane).time(now).int(int64(limit)).int(int64(token)).
-			int(s.lease.Milliseconds())).rows(found.scan))
-	var units []store.Unit
+	c := &claim{kind: kind, lane: lane, now: now, limit: limit, done: make(chan struct{})}
+	err := ctx.Err()
+	if !storable(lane) {
+		return nil, fmt.Errorf("claim units of lane %q: it is no text", lane)
+	}
 	if err == nil {
-		units, err = found.units(ctx, s)
+		err = s.inTime(ctx, func(context.Context) error {
+			s.claiming <- c
+			<-c.done
+			return c.err
+		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("claim units of lane %q: %w", lane, err)
 	}
-	for i := range units {
-		units[i].Token = token
+	return c.units, nil
+}
+
+// claimer answers claims until there will be no more. The more callers, the
+// fewer transactions per claim.
+func (s *Store) claimer() {
+	for c := range s.claiming {
+		batch := []*claim{c}
+		lanes := map[laneKey]bool{{c.kind, c.lane}: true}
+		for more := true; more && len(batch) < claimsAtOnce; {
+			select {
+			case c, more = <-s.claiming:
+			default:
+				more = false
+			}
+			if !more {
+				break
+			}
+			k := laneKey{c.kind, c.lane}
+			if more = !lanes[k]; !more { // one claim per lane and statement
+				s.claimAll([]*claim{c})
+				break
+			}
+			lanes[k] = true
+			batch = append(batch, c)
+		}
+		s.claimAll(batch)
 	}
-	slices.SortFunc(units, func(a, b store.Unit) int {
-		return cmp.Or(a.Due.Compare(b.Due), slices.Compare(a.ID[:], b.ID[:]))
+}
+
+// claimAll carries out claims of different lanes and answers them.
+func (s *Store) claimAll(batch []*claim) {
+	var t table
+	for i, c := range batch {
+		token := rand.Uint64N(1<<63-1) + 1 // 0 means not claimed
+		t.row().int(int64(i)).int(int64(c.kind)).text(c.lane).time(c.now).int(int64(c.limit)).int(int64(token))
+	}
+	ctx := context.Background()
+	find := stmt(claimUnits, new(args).table(&t).int(s.lease.Milliseconds())).rows(func(r *row) error {
+		found := &batch[r.int()].found
+		err := found.scan(r)
+		found.list[len(found.list)-1].Token = uint64(r.int())
+		return err
 	})
-	s.claims.add(units)
-	return units, nil
+	err := s.repeat(func() error {
+		for _, c := range batch {
+			c.found = unitRows{}
+		}
+		return s.reads.once(ctx, stmt(relaxed, nil), find)
+	})
+	for _, c := range batch {
+		if c.err = err; err == nil {
+			c.units, c.err = c.found.units(ctx, s)
+		}
+		slices.SortFunc(c.units, func(a, b store.Unit) int {
+			return cmp.Or(a.Due.Compare(b.Due), slices.Compare(a.ID[:], b.ID[:]))
+		})
+		s.claims.add(c.units)
+		close(c.done)
+	}
 }
 
 // prolongUnits leaves out units that somebody changes at this moment: their

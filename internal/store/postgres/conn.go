@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -268,4 +269,16 @@ func isRepeatable(err error) bool {
 // storable reports whether s can be a text of PostgreSQL.
 func storable(s string) bool {
 	return strings.ToValidUTF8(s, "") == s && !strings.Contains(s, "\x00")
+}
+
+// storablePart returns s up to what PostgreSQL cannot hold. Every stored text
+// that comes after s comes after it.
+func storablePart(s string) string {
+	s, _, _ = strings.Cut(s, "\x00")
+	for i, r := range s {
+		if r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD") {
+			return s[:i]
+		}
+	}
+	return s
 }

@@ -12,7 +12,16 @@
 // When the connection is lost during such a pipeline, its outcome is unknown.
 // Every transaction therefore leaves its number in a row of its writer; a new
 // connection closes that row, after which the lost transaction cannot commit
-// any more, and reads from it whether it did. See writer.go.
+// any more, and reads from it whether it did. See writer.go. Only when the
+// database does not come back within 20 seconds is such a command answered with
+// ErrUnavailable although it may have been carried out; repeating it is then a
+// second message, or, for a Finish, fenced. Receives, moves, purges, redrives
+// and sweeps are transactions of their own and are not followed up like this:
+// after a lost connection they are answered with ErrUnavailable, and what a
+// receive hid is visible again in time.
+//
+// The engine cannot see the free disk of the database's machine. When that is
+// full, commands are refused until there is room again.
 //
 // Claims are leases in the units' rows, by the database's clock. A node prolongs
 // the leases of what its workers hold; when it dies, others take over. A result

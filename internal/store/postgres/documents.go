@@ -59,7 +59,7 @@ func listDocuments(ctx context.Context, on runner, s sestina.Scope, kind, after 
 		SELECT `+documentColumns+` FROM documents
 		WHERE account = $1 AND region = $2 AND kind = $3 AND name > $4 AND NOT deleted
 		ORDER BY name LIMIT $5`,
-		new(args).text(s.Account).text(s.Region).text(kind).text(after).int(int64(limit))).
+		new(args).text(s.Account).text(s.Region).text(kind).text(storablePart(after)).int(int64(limit))).
 		rows(func(r *row) error { out = append(out, scanDocument(r)); return nil }))
 	if err != nil {
 		return nil, fmt.Errorf("list documents of kind %s: %w", kind, err)

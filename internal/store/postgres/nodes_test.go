@@ -333,6 +333,34 @@ func TestDocumentsReachOtherNodes(t *testing.T) {
 	})
 }
 
+// Names that PostgreSQL cannot hold are names of nothing.
+func TestNamesThatCannotBeStored(t *testing.T) {
+	t.Parallel()
+	_, all := nodes(t, 1)
+	s := all[0]
+	put(t, s, "a", "1")
+	put(t, s, "b", "1")
+	for _, name := range []string{"a\x00", "a\xff"} {
+		_, err := s.Get(t.Context(), scope, "thing", name)
+		is(t, err, store.ErrNotFound)
+		list, err := s.List(t.Context(), scope, "thing", name, 10)
+		ok(t, err)
+		if len(list) != 1 || list[0].Name != "b" {
+			t.Errorf("after %q come %+v", name, list)
+		}
+		err = s.Update(t.Context(), func(tx store.Tx) error {
+			return tx.Put(store.Document{Scope: scope, Kind: "thing", Name: name, Data: []byte("1")})
+		})
+		if err == nil || errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("put of %q: %v", name, err)
+		}
+		_, err = s.Claim(t.Context(), store.KindPublication, name, start, 1)
+		if err == nil || errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("claim in %q: %v", name, err)
+		}
+	}
+}
+
 // Every node changes one document and all see the same order.
 func TestConcurrentUpdatesOfNodes(t *testing.T) {
 	t.Parallel()

@@ -44,8 +44,8 @@ type Options struct {
 	// Writers is how many batches of commands are under way at a time, each on
 	// a connection of its own. 0 means DefaultWriters.
 	Writers int
-	// Readers is how many queries, claims and receives run at a time. 0 means
-	// DefaultReaders. A node has at most Writers + Readers + 3 connections.
+	// Readers is how many queries, claims and receives run at a time, at least
+	// 3. 0 means DefaultReaders. A node has at most Writers + Readers + 3 connections.
 	Readers int
 	// Clock tells the age of bodies that no message names. Nil means the
 	// system's. Leases go by the database's clock.
@@ -80,6 +80,7 @@ type Store struct {
 	// Writing, see writer.go.
 	commands chan *op
 	updates  chan *op
+	claiming chan *claim
 	closing  chan struct{} // closed when Close begins
 	writers  sync.WaitGroup
 	senders  sync.WaitGroup
@@ -123,6 +124,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		s.writers.Go((&writer{s: s}).loop)
 	}
 	s.writers.Go((&updater{s: s}).loop)
+	for range claimers {
+		s.writers.Go(s.claimer)
+	}
 	if !o.hang {
 		s.background.Go(s.prolong)
 	}
@@ -156,7 +160,8 @@ func newStore(o Options) (*Store, *pgxpool.Config, error) {
 		lease: o.Lease, log: o.Logger, clock: o.Clock,
 		claims: newClaims(), scopes: newScopeNames(),
 		commands: make(chan *op, queueLength), updates: make(chan *op, queueLength),
-		closing: make(chan struct{}), closed: make(chan struct{}),
+		claiming: make(chan *claim, claimsAtOnce),
+		closing:  make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.follow.s, s.follow.interval = s, cmp.Or(o.follow, followInterval)
 	s.listeners.Store(&[]store.Listener{})
@@ -202,7 +207,7 @@ func (s *Store) connect(ctx context.Context, config *pgxpool.Config, o Options) 
 	if err != nil {
 		return fmt.Errorf("use the database URL: %w", err)
 	}
-	config.MaxConns = int32(orDefault(o.Readers, DefaultReaders))
+	config.MaxConns = int32(max(orDefault(o.Readers, DefaultReaders), 3)) // a sweep holds one
 	reads, err := pgxpool.NewWithConfig(ctx, config.Copy())
 	if err != nil {
 		writes.Close()
@@ -350,6 +355,7 @@ func (s *Store) Close() error {
 	s.senders.Wait() // everybody who found the store open has queued or given up
 	close(s.commands)
 	close(s.updates)
+	close(s.claiming)
 	s.writers.Wait()
 	s.end()
 	s.background.Wait()

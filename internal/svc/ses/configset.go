@@ -95,11 +95,12 @@ func (s *Service) wake(destination sestina.ID) {
 }
 
 // getSet returns a configuration set, to read.
-func (s *Service) getSet(scope sestina.Scope, name string) (*sestina.ConfigurationSet, error) {
-	if set := s.Sets.Get(scope, name); set != nil {
-		return set, nil
+func (s *Service) getSet(ctx context.Context, scope sestina.Scope, name string) (*sestina.ConfigurationSet, error) {
+	set, err := s.Sets.Find(ctx, scope, name)
+	if err == nil && set == nil {
+		err = noSet(name)
 	}
-	return nil, noSet(name)
+	return set, err
 }
 
 // The checks of the option groups, with the texts of ses-guide:configuration sets.

@@ -162,7 +162,7 @@ func checkARNs(scope sestina.Scope, d sestina.EventDestination) error {
 func (s *Service) createDestination(ctx context.Context, scope sestina.Scope, set string, d sestina.EventDestination) error {
 	effects, err := s.checkTarget(ctx, scope, d)
 	if err != nil {
-		if _, missing := s.getSet(scope, set); missing != nil {
+		if _, missing := s.getSet(ctx, scope, set); missing != nil {
 			return missing
 		}
 		return err

@@ -56,7 +56,7 @@ func (s *Service) createIdentity(ctx context.Context, scope sestina.Scope, id se
 		return nil, err
 	}
 	if id.ConfigurationSet != "" {
-		if _, err := s.getSet(scope, id.ConfigurationSet); err != nil {
+		if _, err := s.getSet(ctx, scope, id.ConfigurationSet); err != nil {
 			return nil, err
 		}
 	}
@@ -99,15 +99,16 @@ func newDKIMTokens() []string {
 }
 
 // getIdentity returns an identity, to read.
-func (s *Service) getIdentity(scope sestina.Scope, name string) (*sestina.Identity, error) {
+func (s *Service) getIdentity(ctx context.Context, scope sestina.Scope, name string) (*sestina.Identity, error) {
 	n, err := identityName(name)
 	if err != nil {
 		return nil, noIdentity(name)
 	}
-	if id := s.Identities.Get(scope, n); id != nil {
-		return id, nil
+	id, err := s.Identities.Find(ctx, scope, n)
+	if err == nil && id == nil {
+		err = noIdentity(name)
 	}
-	return nil, noIdentity(name)
+	return id, err
 }
 
 // changeIdentity changes an existing identity.

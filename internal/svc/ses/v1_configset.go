@@ -32,7 +32,7 @@ func (s *Service) v1ListSets(ctx context.Context, in *ses.ListConfigurationSetsI
 
 // v1DescribeSet returns the set's name and the parts that were asked for.
 func (s *Service) v1DescribeSet(ctx context.Context, in *ses.DescribeConfigurationSetInput) (*ses.DescribeConfigurationSetOutput, error) {
-	set, err := s.getSet(scopeOf(ctx), *in.ConfigurationSetName)
+	set, err := s.getSet(ctx, scopeOf(ctx), *in.ConfigurationSetName)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package ses
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -105,36 +106,42 @@ func (s *Service) v1DeleteVerified(ctx context.Context, in *ses.DeleteVerifiedEm
 
 // known calls fn for those of the names that are identities; version 1 leaves
 // the others out of its answers.
-func (s *Service) known(ctx context.Context, names []string, fn func(name string, id *sestina.Identity)) {
+func (s *Service) known(ctx context.Context, names []string, fn func(name string, id *sestina.Identity)) error {
 	for _, n := range names {
-		if id, err := s.getIdentity(scopeOf(ctx), n); err == nil {
+		id, err := s.getIdentity(ctx, scopeOf(ctx), n)
+		var missing *sestina.Error
+		switch {
+		case err == nil:
 			fn(n, id)
+		case !errors.As(err, &missing):
+			return err
 		}
 	}
+	return nil
 }
 
 func (s *Service) v1GetVerification(ctx context.Context, in *ses.GetIdentityVerificationAttributesInput) (*ses.GetIdentityVerificationAttributesOutput, error) {
 	out := &ses.GetIdentityVerificationAttributesOutput{VerificationAttributes: map[string]ses.IdentityVerificationAttributes{}}
-	s.known(ctx, in.Identities, func(name string, id *sestina.Identity) {
+	err := s.known(ctx, in.Identities, func(name string, id *sestina.Identity) {
 		a := ses.IdentityVerificationAttributes{VerificationStatus: new(v1Status(id))}
 		if id.IsDomain() {
 			a.VerificationToken = new(verificationToken(id))
 		}
 		out.VerificationAttributes[name] = a
 	})
-	return out, nil
+	return out, err
 }
 
 func (s *Service) v1GetDKIM(ctx context.Context, in *ses.GetIdentityDkimAttributesInput) (*ses.GetIdentityDkimAttributesOutput, error) {
 	out := &ses.GetIdentityDkimAttributesOutput{DkimAttributes: map[string]ses.IdentityDkimAttributes{}}
-	s.known(ctx, in.Identities, func(name string, id *sestina.Identity) {
+	err := s.known(ctx, in.Identities, func(name string, id *sestina.Identity) {
 		a := ses.IdentityDkimAttributes{DkimEnabled: new(!id.DKIM.SigningOff), DkimVerificationStatus: new(v1Status(id)), DkimTokens: id.DKIM.Tokens}
 		if len(id.DKIM.Tokens) == 0 {
 			a.DkimEnabled, a.DkimVerificationStatus = new(false), new("NotStarted")
 		}
 		out.DkimAttributes[name] = a
 	})
-	return out, nil
+	return out, err
 }
 
 func (s *Service) v1SetDKIM(ctx context.Context, in *ses.SetIdentityDkimEnabledInput) (*ses.SetIdentityDkimEnabledOutput, error) {
@@ -150,14 +157,14 @@ var v1Behaviors = map[string]string{"USE_DEFAULT_VALUE": "UseDefaultValue", "REJ
 
 func (s *Service) v1GetMailFrom(ctx context.Context, in *ses.GetIdentityMailFromDomainAttributesInput) (*ses.GetIdentityMailFromDomainAttributesOutput, error) {
 	out := &ses.GetIdentityMailFromDomainAttributesOutput{MailFromDomainAttributes: map[string]ses.IdentityMailFromDomainAttributes{}}
-	s.known(ctx, in.Identities, func(name string, id *sestina.Identity) {
+	err := s.known(ctx, in.Identities, func(name string, id *sestina.Identity) {
 		a := ses.IdentityMailFromDomainAttributes{MailFromDomain: new(id.MailFrom.Domain), MailFromDomainStatus: new(""), BehaviorOnMXFailure: new("UseDefaultValue")}
 		if id.MailFrom.Domain != "" {
 			a.MailFromDomainStatus, a.BehaviorOnMXFailure = new(v1Status(id)), new(v1Behaviors[id.MailFrom.BehaviorOnMXFailure])
 		}
 		out.MailFromDomainAttributes[name] = a
 	})
-	return out, nil
+	return out, err
 }
 
 func (s *Service) v1SetMailFrom(ctx context.Context, in *ses.SetIdentityMailFromDomainInput) (*ses.SetIdentityMailFromDomainOutput, error) {
@@ -181,7 +188,7 @@ func (s *Service) v1PutPolicy(ctx context.Context, in *ses.PutIdentityPolicyInpu
 }
 
 func (s *Service) v1GetPolicies(ctx context.Context, in *ses.GetIdentityPoliciesInput) (*ses.GetIdentityPoliciesOutput, error) {
-	id, err := s.getIdentity(scopeOf(ctx), *in.Identity)
+	id, err := s.getIdentity(ctx, scopeOf(ctx), *in.Identity)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +202,7 @@ func (s *Service) v1GetPolicies(ctx context.Context, in *ses.GetIdentityPolicies
 }
 
 func (s *Service) v1ListPolicies(ctx context.Context, in *ses.ListIdentityPoliciesInput) (*ses.ListIdentityPoliciesOutput, error) {
-	id, err := s.getIdentity(scopeOf(ctx), *in.Identity)
+	id, err := s.getIdentity(ctx, scopeOf(ctx), *in.Identity)
 	if err != nil {
 		return nil, err
 	}

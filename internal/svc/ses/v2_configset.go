@@ -153,7 +153,7 @@ func toV2VDM(o *sestina.VDMOptions) *sesv2.VdmOptions {
 }
 
 func (s *Service) v2GetSet(ctx context.Context, in *sesv2.GetConfigurationSetInput) (*sesv2.GetConfigurationSetOutput, error) {
-	set, err := s.getSet(scopeOf(ctx), *in.ConfigurationSetName)
+	set, err := s.getSet(ctx, scopeOf(ctx), *in.ConfigurationSetName)
 	if err != nil {
 		return nil, err
 	}

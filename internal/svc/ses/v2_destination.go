@@ -70,7 +70,7 @@ func (s *Service) v2CreateDestination(ctx context.Context, in *sesv2.CreateConfi
 }
 
 func (s *Service) v2GetDestinations(ctx context.Context, in *sesv2.GetConfigurationSetEventDestinationsInput) (*sesv2.GetConfigurationSetEventDestinationsOutput, error) {
-	set, err := s.getSet(scopeOf(ctx), *in.ConfigurationSetName)
+	set, err := s.getSet(ctx, scopeOf(ctx), *in.ConfigurationSetName)
 	if err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func (s *Service) v2CreateIdentity(ctx context.Context, in *sesv2.CreateEmailIde
 }
 
 func (s *Service) v2GetIdentity(ctx context.Context, in *sesv2.GetEmailIdentityInput) (*sesv2.GetEmailIdentityOutput, error) {
-	id, err := s.getIdentity(scopeOf(ctx), *in.EmailIdentity)
+	id, err := s.getIdentity(ctx, scopeOf(ctx), *in.EmailIdentity)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (s *Service) v2DeleteIdentity(ctx context.Context, in *sesv2.DeleteEmailIde
 func (s *Service) v2PutIdentitySet(ctx context.Context, in *sesv2.PutEmailIdentityConfigurationSetAttributesInput) (*sesv2.PutEmailIdentityConfigurationSetAttributesOutput, error) {
 	scope := scopeOf(ctx)
 	if name := str(in.ConfigurationSetName); name != "" {
-		if _, err := s.getSet(scope, name); err != nil {
+		if _, err := s.getSet(ctx, scope, name); err != nil {
 			return nil, err
 		}
 	}
@@ -212,7 +212,7 @@ func (s *Service) v2DeletePolicy(ctx context.Context, in *sesv2.DeleteEmailIdent
 }
 
 func (s *Service) v2GetPolicies(ctx context.Context, in *sesv2.GetEmailIdentityPoliciesInput) (*sesv2.GetEmailIdentityPoliciesOutput, error) {
-	id, err := s.getIdentity(scopeOf(ctx), *in.EmailIdentity)
+	id, err := s.getIdentity(ctx, scopeOf(ctx), *in.EmailIdentity)
 	if err != nil {
 		return nil, err
 	}

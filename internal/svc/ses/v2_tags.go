@@ -21,7 +21,9 @@ func (s *Service) taggable(ctx context.Context, arn string, change func([]sestin
 	kind, name, _ := strings.Cut(a.Resource, "/")
 	switch kind {
 	case "configuration-set":
-		if s.Sets.Get(scope, name) == nil {
+		if set, err := s.Sets.Find(ctx, scope, name); err != nil {
+			return err
+		} else if set == nil {
 			return sestina.SESErrorf("InvalidParameterValue", "NotFoundException", "No ConfigurationSet present with name: %s", name)
 		}
 		return s.changeSet(ctx, scope, name, func(_ store.Tx, set *sestina.ConfigurationSet) (err error) {
@@ -29,7 +31,9 @@ func (s *Service) taggable(ctx context.Context, arn string, change func([]sestin
 			return err
 		})
 	case "identity":
-		if s.Identities.Get(scope, name) == nil {
+		if id, err := s.Identities.Find(ctx, scope, name); err != nil {
+			return err
+		} else if id == nil {
 			return sestina.SESErrorf("InvalidParameterValue", "NotFoundException", "No EmailIdentity present with name: %s", name)
 		}
 		_, err := s.changeIdentity(ctx, scope, name, func(id *sestina.Identity) (err error) {
@@ -74,11 +78,19 @@ func (s *Service) v2ListTags(ctx context.Context, in *sesv2.ListTagsForResourceI
 	a, _ := sestina.ParseARN(*in.ResourceArn) // a bad one names nothing below
 	kind, name, _ := strings.Cut(a.Resource, "/")
 	if a.Service == "ses" && a.Scope() == scope {
-		if set := s.Sets.Get(scope, name); kind == "configuration-set" && set != nil {
-			return &sesv2.ListTagsForResourceOutput{Tags: toV2Tags(set.Tags)}, nil
-		}
-		if id := s.Identities.Get(scope, name); kind == "identity" && id != nil {
-			return &sesv2.ListTagsForResourceOutput{Tags: toV2Tags(id.Tags)}, nil
+		switch kind {
+		case "configuration-set":
+			if set, err := s.Sets.Find(ctx, scope, name); err != nil {
+				return nil, err
+			} else if set != nil {
+				return &sesv2.ListTagsForResourceOutput{Tags: toV2Tags(set.Tags)}, nil
+			}
+		case "identity":
+			if id, err := s.Identities.Find(ctx, scope, name); err != nil {
+				return nil, err
+			} else if id != nil {
+				return &sesv2.ListTagsForResourceOutput{Tags: toV2Tags(id.Tags)}, nil
+			}
 		}
 		if p, ok := s.account(scope).Pools[name]; kind == "dedicated-ip-pool" && ok {
 			return &sesv2.ListTagsForResourceOutput{Tags: toV2Tags(p.Tags)}, nil

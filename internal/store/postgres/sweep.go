@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/sestina-mail/sestina/internal/sestina"
@@ -194,6 +195,13 @@ func (s *Store) sweepEnvelopes(ctx context.Context, before time.Time) (int, erro
 	if err != nil {
 		return 0, err
 	}
+	// A publication may still make the envelope that has its id, so it can be old
+	// when it is new.
+	publications, err := s.needed(ctx, `id`, fmt.Sprintf(`kind = %d`, store.KindPublication), before)
+	if err != nil {
+		return 0, err
+	}
+	maps.Copy(needed, publications)
 	return s.sweepRows(ctx,
 		func(after place) *step {
 			return stmt(`SELECT id FROM envelopes WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3`,

@@ -81,7 +81,7 @@ func TestDatabaseGoesAway(t *testing.T) {
 			}
 			ids = append(ids, got...)
 		}
-		slowest := c.refuses(t, queue)
+		slowest := c.refuses(t, queue, patience)
 		check(t, db.Restart(t.Context()))
 		back := time.Now()
 		for _, n := range c.nodes {
@@ -109,7 +109,7 @@ func TestDatabaseGoesAway(t *testing.T) {
 
 // refuses sees that all requests to all nodes are refused in time with 503 or
 // 451, and returns how long the slowest took.
-func (c *cluster) refuses(t *testing.T, queue string) time.Duration {
+func (c *cluster) refuses(t *testing.T, queue string, patience time.Duration) time.Duration {
 	t.Helper()
 	ctx := t.Context()
 	var mu sync.Mutex
@@ -132,7 +132,7 @@ func (c *cluster) refuses(t *testing.T, queue string) time.Duration {
 				return err
 			},
 			"SendMessage": func() error {
-				_, err := n.queues.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: aws.String(queue), MessageBody: aws.String("x")})
+				_, err := n.queues.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: aws.String(queue), MessageBody: aws.String("{}")})
 				return err
 			},
 			"ReceiveMessage": func() error {

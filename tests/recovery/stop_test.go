@@ -232,6 +232,7 @@ func TestStopIsPrompt(t *testing.T) {
 	b := newBed(t)
 	_, err := b.queues().CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("empty")})
 	check(t, err)
+	idle := b.goroutines(t)
 	addr := strings.TrimPrefix(b.HTTP, "http://")
 	for _, path := range []string{"events/stream", "messages?wait=60s", "events?wait=60s"} {
 		c, err := net.Dial("tcp", addr)
@@ -251,8 +252,8 @@ func TestStopIsPrompt(t *testing.T) {
 	if err != nil || !strings.HasPrefix(line, "220") {
 		t.Fatalf("greeting %q: %v", line, err)
 	}
-	// The program has taken the calls in when it answers another one.
-	eventually(t, "the poll", func() bool { return strings.Contains(string(b.metrics(t)), "sestina_") })
+	// A call under way has two goroutines.
+	eventually(t, "the calls to be under way", func() bool { return b.goroutines(t) >= idle+8 })
 	begin := time.Now()
 	b.Stop()
 	if took := time.Since(begin); took > 3*time.Second {

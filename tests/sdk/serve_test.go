@@ -100,9 +100,6 @@ func TestServeWithoutRelayKeepsMail(t *testing.T) {
 	database := harness.Database(t)
 	key := createKey(t, dir, database...)
 	s := harness.StartMode(t, "serve", append(database, "--data", dir, "--smtps", "none", "--any-sender")...)
-	if log := s.Log(); !strings.Contains(log, "no --relay") || !strings.Contains(log, "no --tls-cert") {
-		t.Errorf("the log does not say what is missing:\n%s", log)
-	}
 	cfg := s.AWS()
 	cfg.Credentials = credentials.NewStaticCredentialsProvider(key["AWS_ACCESS_KEY_ID"], key["AWS_SECRET_ACCESS_KEY"], "")
 	_, err := sesv2.NewFromConfig(cfg).SendEmail(t.Context(), &sesv2.SendEmailInput{
@@ -110,6 +107,10 @@ func TestServeWithoutRelayKeepsMail(t *testing.T) {
 		Content: &types.EmailContent{Raw: &types.RawMessage{Data: []byte("From: a@example.com\r\n\r\nhello\r\n")}},
 	})
 	check(t, err)
+	s.Stop() // from here on the log is complete
+	if log := s.Log(); !strings.Contains(log, "no --relay") || !strings.Contains(log, "no --tls-cert") {
+		t.Errorf("the log does not say what is missing:\n%s", log)
+	}
 }
 
 // TestDataFolderInUse: a second process is told which folder is in use. With

@@ -267,14 +267,20 @@ func TestJustMade(t *testing.T) {
 		_, err := a.mail.CreateEmailIdentity(t.Context(), &sesv2.CreateEmailIdentityInput{EmailIdentity: aws.String(identity)})
 		check(t, err)
 		if i%3 == 0 {
-			got, err := b.mail.GetConfigurationSetEventDestinations(t.Context(), &sesv2.GetConfigurationSetEventDestinationsInput{ConfigurationSetName: aws.String(set)})
+			_, err := b.mail.GetConfigurationSet(t.Context(), &sesv2.GetConfigurationSetInput{ConfigurationSetName: aws.String(set)})
 			check(t, err)
-			if len(got.EventDestinations) != 1 {
-				t.Errorf("%d event destinations", len(got.EventDestinations))
-			}
 			_, err = b.mail.GetEmailIdentity(t.Context(), &sesv2.GetEmailIdentityInput{EmailIdentity: aws.String(identity)})
 			check(t, err)
 		}
+		// The set was made first, its destination was a change of it: b may have
+		// heard of the one and has up to a second to hear of the other.
+		eventually(t, 2*time.Second, func() error {
+			got, err := b.mail.GetConfigurationSetEventDestinations(t.Context(), &sesv2.GetConfigurationSetEventDestinationsInput{ConfigurationSetName: aws.String(set)})
+			if err == nil && len(got.EventDestinations) != 1 {
+				err = fmt.Errorf("%d event destinations", len(got.EventDestinations))
+			}
+			return err
+		})
 		from := []*node{a, b}[i%2] // of what a accepts, b may take the next steps
 		id, err := from.send(t.Context(), set, "x@"+identity, "hello")
 		check(t, err)

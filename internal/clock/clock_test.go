@@ -17,9 +17,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestNow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(1500 * time.Microsecond) //permit:time.Now fake time of the bubble
+		time.Sleep(1500 * time.Microsecond) // fake time of the bubble
 		var c clock.Clock
-		want := time.Now().UTC().Truncate(time.Millisecond) //permit:time.Now fake time of the bubble
+		want := time.Now().UTC().Truncate(time.Millisecond) // fake time of the bubble
 		if got := c.Now(); !got.Equal(want) || got.Location() != time.UTC {
 			t.Fatalf("Now = %v, want %v in UTC", got, want)
 		}
@@ -168,7 +168,7 @@ func TestStopwatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		took := clock.Stopwatch()
-		time.Sleep(1234 * time.Microsecond) //permit:time.Now fake time of the bubble
+		time.Sleep(1234 * time.Microsecond) // fake time of the bubble
 		if got := took(); got != 1234*time.Microsecond {
 			t.Fatalf("measured %v", got)
 		}

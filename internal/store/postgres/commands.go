@@ -14,21 +14,21 @@ func (s *Store) Do(ctx context.Context, cmd store.Command) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	size := rowOverhead
+	size := store.RowOverhead
 	switch c := cmd.(type) {
 	case *store.Write:
 		if err := s.addScopes(ctx, &c.Effects); err != nil {
 			return err
 		}
-		size = sizeOf(&c.Effects)
+		size = c.Effects.Size()
 	case *store.Finish:
 		if err := s.addScopes(ctx, &c.Effects); err != nil {
 			return err
 		}
-		size += len(c.Payload) + sizeOf(&c.Effects)
+		size += len(c.Payload) + c.Effects.Size()
 	case *store.SendQueued:
 		for i := range c.Messages {
-			size += rowOverhead + len(c.Messages[i].Body)
+			size += store.RowOverhead + len(c.Messages[i].Body)
 		}
 	case *store.ReceiveQueued:
 		return s.inTime(ctx, func(ctx context.Context) error { return s.receiveQueued(ctx, c) })
@@ -54,27 +54,6 @@ func (s *Store) inTime(ctx context.Context, fn func(context.Context) error) erro
 	s.sendMu.RUnlock()
 	defer s.senders.Done()
 	return fn(context.WithoutCancel(ctx))
-}
-
-// sizeOf estimates how many bytes e adds to the database.
-func sizeOf(e *store.Effects) (n int) {
-	for i := range e.Messages {
-		m := &e.Messages[i]
-		n += rowOverhead + len(m.Mail) + len(m.Payload) + len(m.Body.Inline)
-	}
-	for i := range e.Events {
-		n += rowOverhead + len(e.Events[i].Object)
-	}
-	for i := range e.Units {
-		n += rowOverhead + len(e.Units[i].Payload)
-	}
-	for i := range e.Envelopes {
-		n += rowOverhead + len(e.Envelopes[i].Data)
-	}
-	for i := range e.Queued {
-		n += rowOverhead + len(e.Queued[i].Body)
-	}
-	return n + rowOverhead*len(e.Attempts)
 }
 
 // chunk is how many rows a command or sweep that may touch any number of them

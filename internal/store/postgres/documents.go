@@ -92,7 +92,7 @@ func (s *Store) Changed(ctx context.Context, since int64, limit int) (out []stor
 // Update runs fn in a transaction, together with others that are queued. What
 // fn's Tx may be used for ends with fn. A panic in fn becomes an error.
 func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
-	return s.write(ctx, s.updates, &op{fn: func(x *docTx) error { return fn(x) }, size: rowOverhead})
+	return s.write(ctx, s.updates, &op{fn: func(x *docTx) error { return fn(x) }, size: store.RowOverhead})
 }
 
 // An updater runs the functions of Update. All updates of all nodes take one

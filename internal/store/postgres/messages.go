@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sestina-mail/sestina/internal/sestina"
@@ -81,8 +80,8 @@ func (s *Store) Messages(ctx context.Context, f store.MessageFilter) (out []stor
 	if !f.Before.IsZero() && slices.Compare(f.Before[:], to[:]) < 0 {
 		to = f.Before
 	}
-	limit := pageSize(f.Limit)
-	match := newMessageMatcher(f)
+	limit := store.PageSize(f.Limit)
+	match := store.NewMessageMatcher(f)
 	for more := true; more && len(out) < limit; {
 		var ids []sestina.ID
 		if ids, more, err = s.searchMessages(ctx, scope, match, from, &to, limit-len(out)); err != nil {
@@ -102,9 +101,9 @@ func (s *Store) Messages(ctx context.Context, f store.MessageFilter) (out []stor
 
 // searchMessages looks at the next rows below to, lowers to past those that it
 // decided on, and reports whether there may be more.
-func (s *Store) searchMessages(ctx context.Context, scope int64, match *messageMatcher, from sestina.ID, to *sestina.ID, limit int) (ids []sestina.ID, more bool, err error) {
+func (s *Store) searchMessages(ctx context.Context, scope int64, match *store.MessageMatcher, from sestina.ID, to *sestina.ID, limit int) (ids []sestina.ID, more bool, err error) {
 	page := rowsPerRead
-	if match.any {
+	if match.All() {
 		page = limit
 	}
 	rows := 0
@@ -113,7 +112,7 @@ func (s *Store) searchMessages(ctx context.Context, scope int64, match *messageM
 		SELECT id, configuration_set, source, subject, recipients, CASE WHEN $5 THEN mail END FROM messages
 		WHERE id >= $1 AND id < $2 AND ($3 = 0 OR scope = $3)
 		ORDER BY id DESC LIMIT $4`,
-		new(args).id(from).id(*to).int(scope).int(int64(page)).bool(match.f.TagName != "")).rows(func(r *row) error {
+		new(args).id(from).id(*to).int(scope).int(int64(page)).bool(match.NeedsMail())).rows(func(r *row) error {
 		if len(ids) == limit {
 			return nil
 		}
@@ -123,7 +122,7 @@ func (s *Store) searchMessages(ctx context.Context, scope int64, match *messageM
 		if err := json.Unmarshal(r.value(), &m.Recipients); err != nil {
 			return fmt.Errorf("decode recipients of message %s: %w", m.ID, err)
 		}
-		if m.Mail = r.value(); match.fits(&m) {
+		if m.Mail = r.value(); match.Fits(&m) && match.TagsFit(&m) {
 			ids = append(ids, m.ID)
 		}
 		return nil
@@ -147,75 +146,6 @@ func idRange(since, until time.Time) (from, to sestina.ID) {
 		to = sestina.FloorID(until)
 	}
 	return from, to
-}
-
-func pageSize(limit int) int {
-	if limit <= 0 {
-		return 100
-	}
-	return min(limit, 1000)
-}
-
-// A messageMatcher is a filter prepared for comparing.
-type messageMatcher struct {
-	f         store.MessageFilter
-	recipient string
-	source    string
-	subject   string
-	any       bool // every message fits
-}
-
-func newMessageMatcher(f store.MessageFilter) *messageMatcher {
-	return &messageMatcher{
-		f: f, recipient: bareAddress(f.Recipient), source: bareAddress(f.Source), subject: strings.ToLower(f.Subject),
-		any: f.Recipient+f.Source+f.Subject+f.ConfigurationSet+f.TagName == "",
-	}
-}
-
-func (x *messageMatcher) fits(m *store.Message) bool {
-	if x.f.ConfigurationSet != "" && !strings.EqualFold(x.f.ConfigurationSet, m.ConfigurationSet) {
-		return false
-	}
-	if x.source != "" && !strings.EqualFold(x.source, bareAddress(m.Source)) {
-		return false
-	}
-	if x.subject != "" && !strings.Contains(strings.ToLower(m.Subject), x.subject) {
-		return false
-	}
-	isWanted := func(r string) bool { return strings.EqualFold(x.recipient, bareAddress(r)) }
-	if x.recipient != "" && !slices.ContainsFunc(m.Recipients, isWanted) {
-		return false
-	}
-	return x.tags(m)
-}
-
-// tags compares the tags of the mail object.
-func (x *messageMatcher) tags(m *store.Message) bool {
-	if x.f.TagName == "" {
-		return true
-	}
-	var mail struct {
-		Tags map[string][]string `json:"tags"`
-	}
-	if json.Unmarshal(m.Mail, &mail) != nil {
-		return false
-	}
-	isWanted := func(v string) bool { return strings.EqualFold(x.f.TagValue, v) }
-	for name, values := range mail.Tags {
-		if strings.EqualFold(x.f.TagName, name) && (x.f.TagValue == "" || slices.ContainsFunc(values, isWanted)) {
-			return true
-		}
-	}
-	return false
-}
-
-// bareAddress returns the address of "Name <address>", or s itself.
-func bareAddress(s string) string {
-	s = strings.TrimSpace(s)
-	if i := strings.LastIndexByte(s, '<'); i >= 0 && strings.HasSuffix(s, ">") {
-		return strings.TrimSpace(s[i+1 : len(s)-1])
-	}
-	return s
 }
 
 // CountMessages counts the messages and recipients accepted in a scope since a
@@ -319,7 +249,7 @@ func eventArgs(f store.EventFilter, scope int64) *args {
 	if !f.Since.IsZero() {
 		since = f.Since.UnixMilli()
 	}
-	a := new(args).id(after).int(scope).int(since).int(expiry(f.Until)).texts(types).int(int64(pageSize(f.Limit)))
+	a := new(args).id(after).int(scope).int(since).int(expiry(f.Until)).texts(types).int(int64(store.PageSize(f.Limit)))
 	if !f.MessageID.IsZero() {
 		a.id(f.MessageID)
 	}

@@ -20,7 +20,6 @@ const (
 	queueLength = 1024
 	batchOps    = 512
 	batchBytes  = 4 << 20
-	rowOverhead = 200 // bytes that a row costs besides its payload, roughly
 )
 
 // repeats is how often a transaction that lost against another one is run

@@ -229,7 +229,7 @@ func (b *bodyFiles) open(id sestina.ID, size int64) (*os.File, error) {
 
 // DeleteBody deletes a body, also one that is only staged.
 func (s *Store) DeleteBody(ctx context.Context, id sestina.ID) error {
-	return s.write(ctx, &op{size: rowOverhead, fn: func(t *txn) error {
+	return s.write(ctx, &op{size: store.RowOverhead, fn: func(t *txn) error {
 		q := t.c.sql(`SELECT seq FROM messages WHERE id = ?`).id(id)
 		var seq int64
 		if q.next() {

@@ -100,7 +100,7 @@ func (s *Store) Changed(ctx context.Context, since int64, limit int) (out []stor
 // Update runs fn on the writer, as part of a batch. What fn's Tx may be used
 // for ends with fn. A panic in fn becomes an error.
 func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
-	return s.write(ctx, &op{size: rowOverhead, fn: func(t *txn) error {
+	return s.write(ctx, &op{size: store.RowOverhead, fn: func(t *txn) error {
 		tx := &docTx{t: t}
 		defer func() { tx.t = nil }()
 		return fn(tx)

@@ -12,7 +12,7 @@ import (
 	"github.com/sestina-mail/sestina/internal/store"
 )
 
-// What a filter is looked at with comes first, see messageMatcher.
+// What a filter is looked at with comes first, see store.MessageMatcher.
 const messageColumns = `id, scope, configuration_set, source, subject, recipients, mail, identity, return_path, size, payload`
 
 // Message returns one message.
@@ -37,18 +37,18 @@ func (s *Store) Message(ctx context.Context, sc sestina.Scope, id sestina.ID) (m
 
 // scanMessage reads the current row of q. It reports false, without reading
 // the rest, when the row does not match.
-func (s *Store) scanMessage(c *conn, q *query, match *messageMatcher) (m store.Message, ok bool, err error) {
+func (s *Store) scanMessage(c *conn, q *query, match *store.MessageMatcher) (m store.Message, ok bool, err error) {
 	m.ID = q.getID()
 	scope := q.getInt()
 	m.ConfigurationSet, m.Source, m.Subject = q.getText(), q.getText(), q.getText()
 	if err := json.Unmarshal([]byte(q.getText()), &m.Recipients); err != nil {
 		return m, false, fmt.Errorf("decode recipients of message %s: %w", m.ID, err)
 	}
-	if match != nil && !match.cheap(&m) {
+	if match != nil && !match.Fits(&m) {
 		return m, false, nil
 	}
 	m.Mail = q.getBlob()
-	if match != nil && !match.tags(&m) {
+	if match != nil && !match.TagsFit(&m) {
 		return m, false, nil
 	}
 	m.Identity, m.ReturnPath, m.Size, m.Payload = q.getText(), q.getText(), q.getInt(), q.getBlob()
@@ -67,8 +67,8 @@ func (s *Store) Messages(ctx context.Context, f store.MessageFilter) (out []stor
 	if !f.Before.IsZero() && string(f.Before[:]) < string(to[:]) {
 		to = f.Before
 	}
-	limit := pageSize(f.Limit)
-	match := newMessageMatcher(f)
+	limit := store.PageSize(f.Limit)
+	match := store.NewMessageMatcher(f)
 	for more := true; more && len(out) < limit; {
 		err := s.reads.do(ctx, func(c *conn) (err error) {
 			more, err = s.searchMessages(c, f.Scope, match, from, &to, limit, &out)
@@ -83,7 +83,7 @@ func (s *Store) Messages(ctx context.Context, f store.MessageFilter) (out []stor
 
 // searchMessages looks at the next rows below to, lowers to past them, and
 // reports whether there may be more.
-func (s *Store) searchMessages(c *conn, sc sestina.Scope, match *messageMatcher, from sestina.ID, to *sestina.ID, limit int, out *[]store.Message) (more bool, err error) {
+func (s *Store) searchMessages(c *conn, sc sestina.Scope, match *store.MessageMatcher, from sestina.ID, to *sestina.ID, limit int, out *[]store.Message) (more bool, err error) {
 	var scope int64
 	if sc.Account != "" {
 		if scope, err = s.scopes.find(c, sc); scope == 0 || err != nil {
@@ -122,83 +122,6 @@ func idRange(since, until time.Time) (from, to sestina.ID) {
 		to = sestina.FloorID(until)
 	}
 	return from, to
-}
-
-func pageSize(limit int) int {
-	if limit <= 0 {
-		return 100
-	}
-	return min(limit, 1000)
-}
-
-// A messageMatcher is a filter prepared for comparing.
-type messageMatcher struct {
-	f         store.MessageFilter
-	recipient string
-	source    string
-	subject   string
-}
-
-func newMessageMatcher(f store.MessageFilter) *messageMatcher {
-	return &messageMatcher{f: f, recipient: bareAddress(f.Recipient), source: bareAddress(f.Source), subject: strings.ToLower(f.Subject)}
-}
-
-// cheap compares what is read without the mail object.
-func (x *messageMatcher) cheap(m *store.Message) bool {
-	if x.f.ConfigurationSet != "" && !strings.EqualFold(x.f.ConfigurationSet, m.ConfigurationSet) {
-		return false
-	}
-	if x.source != "" && !strings.EqualFold(x.source, bareAddress(m.Source)) {
-		return false
-	}
-	if x.subject != "" && !strings.Contains(strings.ToLower(m.Subject), x.subject) {
-		return false
-	}
-	if x.recipient == "" {
-		return true
-	}
-	for _, r := range m.Recipients {
-		if strings.EqualFold(x.recipient, bareAddress(r)) {
-			return true
-		}
-	}
-	return false
-}
-
-// tags compares the tags of the mail object.
-func (x *messageMatcher) tags(m *store.Message) bool {
-	if x.f.TagName == "" {
-		return true
-	}
-	var mail struct {
-		Tags map[string][]string `json:"tags"`
-	}
-	if json.Unmarshal(m.Mail, &mail) != nil {
-		return false
-	}
-	for name, values := range mail.Tags {
-		if !strings.EqualFold(x.f.TagName, name) {
-			continue
-		}
-		if x.f.TagValue == "" {
-			return true
-		}
-		for _, v := range values {
-			if strings.EqualFold(x.f.TagValue, v) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// bareAddress returns the address of "Name <address>", or s itself.
-func bareAddress(s string) string {
-	s = strings.TrimSpace(s)
-	if i := strings.LastIndexByte(s, '<'); i >= 0 && strings.HasSuffix(s, ">") {
-		return strings.TrimSpace(s[i+1 : len(s)-1])
-	}
-	return s
 }
 
 // CountMessages counts the messages and recipients accepted in a scope since a
@@ -332,5 +255,5 @@ func eventQuery(c *conn, f store.EventFilter, scope int64) *query {
 	for _, t := range f.Types {
 		q.text(string(t))
 	}
-	return q.int(int64(pageSize(f.Limit)))
+	return q.int(int64(store.PageSize(f.Limit)))
 }

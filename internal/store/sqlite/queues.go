@@ -378,7 +378,7 @@ func (s *Store) purge(ctx context.Context, c *store.PurgeQueued) error {
 	last := int64(-1)
 	for {
 		n := 0
-		err := s.write(ctx, &op{size: chunk * rowOverhead, fn: func(t *txn) (err error) {
+		err := s.write(ctx, &op{size: chunk * store.RowOverhead, fn: func(t *txn) (err error) {
 			if last < 0 {
 				if last, err = t.lastSeq(); err != nil {
 					return err

@@ -10,7 +10,7 @@ import (
 // Ping writes and reads a row.
 func (s *Store) Ping(ctx context.Context) error {
 	now := s.clock.Now()
-	err := s.write(ctx, &op{size: rowOverhead, fn: func(t *txn) error {
+	err := s.write(ctx, &op{size: store.RowOverhead, fn: func(t *txn) error {
 		return t.c.sql(`INSERT OR REPLACE INTO meta (name, value) VALUES ('ping', ?)`).time(now).run()
 	}})
 	if err == nil {
@@ -36,7 +36,7 @@ var hotTables = []string{
 // Reset deletes everything but documents in one transaction, then the body
 // files. Units that are claimed now are fenced.
 func (s *Store) Reset(ctx context.Context) error {
-	err := s.write(ctx, &op{size: rowOverhead, fn: func(t *txn) error {
+	err := s.write(ctx, &op{size: store.RowOverhead, fn: func(t *txn) error {
 		for _, table := range hotTables {
 			if err := t.c.sql(`DELETE FROM ` + table).run(); err != nil {
 				return fmt.Errorf("empty %s: %w", table, err)

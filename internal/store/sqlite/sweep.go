@@ -64,7 +64,7 @@ func (s *Store) sweepRows(ctx context.Context,
 			continue
 		}
 		var n int
-		err = s.write(ctx, &op{size: len(rows) * rowOverhead, fn: func(t *txn) error {
+		err = s.write(ctx, &op{size: len(rows) * store.RowOverhead, fn: func(t *txn) error {
 			n = 0
 			for _, r := range rows {
 				d, err := del(t, r)
@@ -385,7 +385,7 @@ func (s *Store) sweepQueues(ctx context.Context, now time.Time) (total int, err 
 	})
 	for err == nil {
 		n := 0
-		err = s.write(ctx, &op{size: chunk * rowOverhead, fn: func(t *txn) (err error) {
+		err = s.write(ctx, &op{size: chunk * store.RowOverhead, fn: func(t *txn) (err error) {
 			n, err = t.c.sql(`
 				DELETE FROM queue_dedup WHERE (queue, scope, dedup_id) IN (
 					SELECT queue, scope, dedup_id FROM queue_dedup WHERE expires_at < ? LIMIT ?)`).time(now).int(chunk).exec()

@@ -153,7 +153,7 @@ func (s *Store) redrive(ctx context.Context, r *store.Redrive) error {
 				return nil
 			}
 			var count int
-			err := s.write(ctx, &op{size: n * rowOverhead, fn: func(t *txn) (err error) {
+			err := s.write(ctx, &op{size: n * store.RowOverhead, fn: func(t *txn) (err error) {
 				count, err = t.redriveNamed(r, ids[:n])
 				return err
 			}})
@@ -169,7 +169,7 @@ func (s *Store) redrive(ctx context.Context, r *store.Redrive) error {
 			n = min(n, r.Limit-r.Count)
 		}
 		var count int
-		err := s.write(ctx, &op{size: n * rowOverhead, fn: func(t *txn) (err error) {
+		err := s.write(ctx, &op{size: n * store.RowOverhead, fn: func(t *txn) (err error) {
 			count, err = t.redriveNext(r, n)
 			return err
 		}})

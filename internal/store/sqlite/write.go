@@ -21,9 +21,9 @@ func (s *Store) Do(ctx context.Context, cmd store.Command) error {
 				return err
 			}
 		}
-		return s.write(ctx, &op{cmd: cmd, size: sizeOf(&c.Effects)})
+		return s.write(ctx, &op{cmd: cmd, size: c.Effects.Size()})
 	case *store.Finish:
-		return s.write(ctx, &op{cmd: cmd, size: rowOverhead + len(c.Payload) + sizeOf(&c.Effects)})
+		return s.write(ctx, &op{cmd: cmd, size: store.RowOverhead + len(c.Payload) + c.Effects.Size()})
 	case *store.Release:
 		return s.write(ctx, &op{cmd: cmd, pure: true})
 	case *store.SendQueued: // new input, as an accepting Write is
@@ -32,7 +32,7 @@ func (s *Store) Do(ctx context.Context, cmd store.Command) error {
 		}
 		size := 0
 		for i := range c.Messages {
-			size += rowOverhead + len(c.Messages[i].Body)
+			size += store.RowOverhead + len(c.Messages[i].Body)
 		}
 		return s.write(ctx, &op{cmd: cmd, size: size})
 	case *store.Redrive:
@@ -40,29 +40,8 @@ func (s *Store) Do(ctx context.Context, cmd store.Command) error {
 	case *store.PurgeQueued:
 		return s.purge(ctx, c)
 	default:
-		return s.write(ctx, &op{cmd: cmd, size: rowOverhead})
+		return s.write(ctx, &op{cmd: cmd, size: store.RowOverhead})
 	}
-}
-
-// sizeOf estimates how many bytes e adds to the database.
-func sizeOf(e *store.Effects) (n int) {
-	for i := range e.Messages {
-		m := &e.Messages[i]
-		n += rowOverhead + len(m.Mail) + len(m.Payload) + len(m.Body.Inline)
-	}
-	for i := range e.Events {
-		n += rowOverhead + len(e.Events[i].Object)
-	}
-	for i := range e.Units {
-		n += rowOverhead + len(e.Units[i].Payload)
-	}
-	for i := range e.Envelopes {
-		n += rowOverhead + len(e.Envelopes[i].Data)
-	}
-	for i := range e.Queued {
-		n += rowOverhead + len(e.Queued[i].Body)
-	}
-	return n + rowOverhead*len(e.Attempts)
 }
 
 // command runs one command inside the transaction. It may be called again for

@@ -17,7 +17,6 @@ const (
 	queueLength = 1024
 	batchOps    = 512
 	batchBytes  = 4 << 20
-	rowOverhead = 200 // bytes that a row costs besides its payload, roughly
 )
 
 // An op is something for the writer to do: a command or a function.

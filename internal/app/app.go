@@ -92,6 +92,9 @@ func New(ctx context.Context, cfg config.Config, version string, log *slog.Logge
 	if err = a.cache.Load(ctx); err != nil {
 		return nil, err
 	}
+	if err = a.keys.Check(); err != nil {
+		return nil, err
+	}
 	if err = a.sns.Load(ctx); err != nil {
 		return nil, err
 	}

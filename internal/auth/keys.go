@@ -110,6 +110,19 @@ func (k *Keys) ListKeys(account string) []Key {
 	return keys
 }
 
+// Check fails when the keyring does not open the secrets of the access keys that
+// are stored: secret.key is another installation's, or another node's. Call it
+// after the cache was loaded.
+func (k *Keys) Check() (err error) {
+	k.docs.All(func(scope sestina.Scope, id string, d *keyDocument) bool {
+		if _, err = k.ring.Open(sealLabel(scope.Account, id), d.Sealed); err != nil {
+			err = fmt.Errorf("secret.key in the data folder does not open access key %s: use the file of this installation (all nodes need the same one): %w", id, err)
+		}
+		return err == nil
+	})
+	return err
+}
+
 // SetDisabled disables a key or enables it again.
 func (k *Keys) SetDisabled(ctx context.Context, id string, disabled bool) error {
 	return k.change(ctx, "update", id, func(cur *keyDocument) *keyDocument {

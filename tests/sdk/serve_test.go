@@ -113,6 +113,21 @@ func TestServeWithoutRelayKeepsMail(t *testing.T) {
 	}
 }
 
+// TestForeignSecretKey: with another installation's secret.key the program does
+// not start, and says which file is wrong.
+func TestForeignSecretKey(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	database := harness.Database(t)
+	createKey(t, dir, database...)
+	check(t, os.Remove(filepath.Join(dir, "secret.key")))
+	args := append([]string{"serve", "--data", dir, "--http", "127.0.0.1:0", "--smtp", "127.0.0.1:0", "--smtps", "none"}, database...)
+	out, err := exec.Command(harness.Binary(t), args...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "secret.key") {
+		t.Errorf("serve with a new secret.key: %v: %s", err, out)
+	}
+}
+
 // TestDataFolderInUse: a second process is told which folder is in use. With
 // PostgreSQL nodes may share one: it holds only keys.
 func TestDataFolderInUse(t *testing.T) {

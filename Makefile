@@ -31,7 +31,7 @@ lint:
 generate: ## Regenerates the AWS API types from the models, where those are at hand.
 	$(GO) generate ./internal/awsapi/...
 
-bench: build ## Figures beside a peer or a physical limit; see bench/README.md.
+bench: ## Figures beside a peer or a physical limit; see bench/README.md.
 	bench/run
 
 fuzz: ## Every fuzz target for FUZZTIME (default 5s).

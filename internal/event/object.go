@@ -4,7 +4,7 @@ package event
 type Object interface{ object() }
 
 // Encode returns the JSON of a type object.
-func Encode(o Object) ([]byte, error) { return encode(o) }
+func Encode(o Object) ([]byte, error) { return JSON(o) }
 
 // Send has no members: the message was accepted.
 type Send struct{}

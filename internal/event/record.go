@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sestina-mail/sestina/internal/sestina"
@@ -117,7 +116,7 @@ func (m *Mail) Encode() ([]byte, error) {
 	if m.Destination == nil {
 		m.Destination = []string{}
 	}
-	return encode(m)
+	return JSON(m)
 }
 
 // Tags are the message tags and auto-tags of a message, in order. Values of the
@@ -128,32 +127,21 @@ type Tags []sestina.Tag
 func (t Tags) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteByte('{')
-	var seen []string
-	for i, tag := range t {
-		if slices.Contains(seen, tag.Name) {
-			continue
-		}
-		seen = append(seen, tag.Name)
-		var values []string
-		for _, o := range t[i:] {
-			if o.Name == tag.Name {
-				values = append(values, o.Value)
-			}
-		}
-		name, err := encode(tag.Name)
+	for i, group := range sestina.GroupTags(t) {
+		name, err := JSON(group.Name)
 		if err != nil {
 			return nil, err
 		}
-		vs, err := encode(values)
+		values, err := JSON(group.Values)
 		if err != nil {
 			return nil, err
 		}
-		if b.Len() > 1 {
+		if i > 0 {
 			b.WriteByte(',')
 		}
 		b.Write(name)
 		b.WriteByte(':')
-		b.Write(vs)
+		b.Write(values)
 	}
 	b.WriteByte('}')
 	return b.Bytes(), nil
@@ -192,8 +180,9 @@ func (t Tags) Get(name string) (string, bool) {
 	return "", false
 }
 
-// encode is JSON without HTML escaping and without the newline.
-func encode(v any) ([]byte, error) {
+// JSON encodes v as AWS does: without escapes for HTML, and without a newline at
+// the end.
+func JSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

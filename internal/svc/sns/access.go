@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/sestina-mail/sestina/internal/event"
 	"github.com/sestina-mail/sestina/internal/sestina"
 )
 
@@ -49,7 +50,7 @@ func defaultPolicy(scope sestina.Scope, arn string) string {
 
 // mustJSON encodes what always can be encoded, without escaping for HTML.
 func mustJSON(v any) []byte {
-	b, err := encodeJSON(v)
+	b, err := event.JSON(v)
 	if err != nil {
 		panic("sns: encode: " + err.Error())
 	}

@@ -207,17 +207,6 @@ func layOut(fs []field, begin, colon, comma, end string) []byte {
 	return b.Bytes()
 }
 
-// encodeJSON is JSON without escapes for HTML and without a newline at the end.
-func encodeJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
 // envelope encodes m for the store and remembers it, since those it is for read
 // it at once.
 func (s *Service) envelope(scope sestina.Scope, id sestina.ID, m *message) store.Envelope {
